@@ -1,0 +1,1 @@
+"""The heart: images come in (`receive`), are found (`find`) and given back (`fetch`)."""

@@ -1,0 +1,227 @@
+"""The index: what the archive holds. Imported inside `hozi.archive` only. Every table here holds patient data.
+
+Texts are kept as they came (decoded, trimmed); columns that end in ``_key`` hold the form in which they are
+matched: folded names (`core.dicom.names.fold`), normalised times (`core.dicom.times.time_key`).
+``attributes`` holds the return-only elements of a level: ``{"GGGGEEEE": "value\\\\value"}``.
+"""
+
+from django.db import models
+
+
+class Patient(models.Model):
+    """A person, as one issuer numbers them: identity is issuer + PatientID.
+
+    A patient without ID is nobody else's: ``alone`` then holds the UID of the one study that it owns.
+    """
+
+    issuer = models.CharField(max_length=64)
+    patient_id = models.CharField(max_length=256)
+    alone = models.CharField(max_length=64, default="")
+    name = models.CharField(max_length=512, default="")
+    name_alphabetic_key = models.CharField(max_length=256, default="", db_index=True)
+    name_ideographic_key = models.CharField(max_length=256, default="")
+    name_phonetic_key = models.CharField(max_length=256, default="")
+    birth_date = models.CharField(max_length=16, default="")
+    sex = models.CharField(max_length=16, default="")
+    attributes = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "patient_id", "alone"], name="patient_identity")
+        ]
+        indexes = [models.Index(fields=["patient_id"], name="patient_by_id")]
+
+    def __str__(self) -> str:
+        return f"patient {self.pk}"
+
+
+class NameWord(models.Model):
+    """One word of a patient's name, for fuzzy matching."""
+
+    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="name_words")
+    word = models.CharField(max_length=64)
+    sound = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["patient", "word"], name="name_word_once")]
+        indexes = [
+            models.Index(fields=["word"], name="name_word"),
+            models.Index(fields=["sound"], name="name_sound"),
+        ]
+
+    def __str__(self) -> str:
+        return f"word of patient {self.patient_id}"
+
+
+class Study(models.Model):
+    """A study; it belongs to one patient and to the facility whose device sent its first object."""
+
+    uid = models.CharField(max_length=64, unique=True)
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="studies")
+    facility = models.CharField(max_length=16, db_index=True)
+    date = models.CharField(max_length=16, default="", db_index=True)
+    time = models.CharField(max_length=16, default="")
+    time_key = models.CharField(max_length=13, default="")
+    accession_number = models.CharField(max_length=64, default="", db_index=True)
+    study_id = models.CharField(max_length=64, default="")
+    description = models.CharField(max_length=256, default="")
+    referring = models.CharField(max_length=512, default="")
+    referring_key = models.CharField(max_length=512, default="")
+    series_count = models.PositiveIntegerField(default=0)
+    instance_count = models.PositiveIntegerField(default=0)
+    attributes = models.JSONField(default=dict)
+    received_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class Series(models.Model):
+    """A series of one study."""
+
+    uid = models.CharField(max_length=64, unique=True)
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="series")
+    modality = models.CharField(max_length=16, default="")
+    number = models.BigIntegerField(null=True)
+    instance_count = models.PositiveIntegerField(default=0)
+    attributes = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class Instance(models.Model):
+    """One composite object (image, report, waveform ...)."""
+
+    uid = models.CharField(max_length=64, unique=True)
+    series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="instances")
+    sop_class = models.CharField(max_length=64)
+    number = models.BigIntegerField(null=True)
+    attributes = models.JSONField(default=dict)
+    received_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class StoredObject(models.Model):
+    """Where the bytes of an instance are. ``sha256`` is that of the dataset, as it came, without file header."""
+
+    instance = models.OneToOneField(Instance, on_delete=models.PROTECT, related_name="stored")
+    key = models.CharField(max_length=128, unique=True)
+    sha256 = models.CharField(max_length=64)
+    header_sha256 = models.CharField(max_length=64)
+    dataset_offset = models.PositiveIntegerField()
+    length = models.BigIntegerField(help_text="Bytes of the dataset.")
+    transfer_syntax = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class SequenceValue(models.Model):
+    """One element of one item of a sequence that can be searched (RequestAttributesSequence ...)."""
+
+    study = models.ForeignKey(Study, null=True, on_delete=models.CASCADE, related_name="sequence_values")
+    series = models.ForeignKey(Series, null=True, on_delete=models.CASCADE, related_name="sequence_values")
+    instance = models.ForeignKey(
+        Instance, null=True, on_delete=models.CASCADE, related_name="sequence_values"
+    )
+    sequence = models.CharField(max_length=8, help_text="Tag of the sequence, GGGGEEEE.")
+    item = models.PositiveSmallIntegerField()
+    element = models.CharField(max_length=8, help_text="Tag of the element, GGGGEEEE.")
+    value = models.CharField(max_length=256)
+
+    class Meta:
+        indexes = [models.Index(fields=["sequence", "element", "value"], name="sequence_value")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence}[{self.item}].{self.element}"
+
+
+class ExceptionCase(models.Model):
+    """Something about an object that a person must decide: the archive kept it and did not guess.
+
+    With ``key``, the object itself lies in quarantine and is not part of the archive. Without, it was stored and
+    only needs a look.
+    """
+
+    class Reason(models.TextChoices):
+        SAME_UID_OTHER_CONTENT = "same-uid-other-content"
+        STUDY_OF_OTHER_PATIENT = "study-of-other-patient"
+        SERIES_OF_OTHER_STUDY = "series-of-other-study"
+        CONTRADICTS_COMMAND = "contradicts-command"
+        UNREADABLE = "unreadable"
+        INTERRUPTED = "interrupted"
+        PATIENT_DIFFERS = "patient-differs"
+        EXECUTABLE_PREAMBLE = "executable-preamble"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        RESOLVED = "resolved"
+
+    reason = models.CharField(max_length=32, choices=Reason.choices)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
+    explanation = models.TextField(default="", help_text="For people; without patient data.")
+    sop_class = models.CharField(max_length=64, default="")
+    sop_instance_uid = models.CharField(max_length=64, default="")
+    study_uid = models.CharField(max_length=64, default="")
+    transfer_syntax = models.CharField(max_length=64, default="")
+    key = models.CharField(max_length=128, default="")
+    sha256 = models.CharField(max_length=64)
+    dataset_offset = models.PositiveIntegerField(default=0)
+    length = models.BigIntegerField(default=0)
+    facility = models.CharField(max_length=16, default="")
+    actor = models.CharField(max_length=128, default="")
+    address = models.CharField(max_length=64, default="")
+    count = models.PositiveIntegerField(
+        default=1, help_text="How often the same content came for the same reason."
+    )
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["reason", "sha256", "sop_instance_uid"], name="exception_once")
+        ]
+        indexes = [models.Index(fields=["state", "reason"], name="exception_open")]
+
+    def __str__(self) -> str:
+        return f"exception {self.pk}: {self.reason}"
+
+
+class Correction(models.Model):
+    """An overlay: what one patient's, study's, series' or instance's elements read on the way out.
+
+    The stored bytes stay. ``changes`` is a DICOM JSON object; an element without value is emptied.
+    """
+
+    level = models.CharField(max_length=8)
+    uid = models.CharField(max_length=64, db_index=True)
+    changes = models.JSONField()
+    reason = models.TextField()
+    actor = models.CharField(max_length=128)
+    made_at = models.DateTimeField()
+    undone_at = models.DateTimeField(null=True)
+    undone_by = models.CharField(max_length=128, default="")
+
+    def __str__(self) -> str:
+        return f"correction {self.pk} of {self.level} {self.uid}"
+
+
+class Commitment(models.Model):
+    """A storage commitment that a device asked for, and what it was told (PS3.4 Annex J)."""
+
+    transaction_uid = models.CharField(max_length=64)
+    device = models.CharField(max_length=64)
+    references = models.JSONField(help_text="[[SOP class UID, SOP instance UID], ...] as requested.")
+    failures = models.JSONField(default=dict, help_text="{SOP instance UID: failure reason} as reported.")
+    asked_at = models.DateTimeField()
+    reported_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transaction_uid", "device"], name="commitment_once")]
+
+    def __str__(self) -> str:
+        return f"commitment {self.transaction_uid}"

@@ -1,0 +1,1 @@
+"""What was done, by whom, to whose data: append-only, one way in (`record.py`)."""

@@ -1,0 +1,78 @@
+"""The one way to write into the audit: rows are added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from django.utils import timezone
+
+from hozi.audit.models import Event
+
+
+class Code(StrEnum):
+    """Kinds of event, by their DICOM code (PS3.15 A.5, PS3.16 CID 400)."""
+
+    APPLICATION_ACTIVITY = "110100"
+    BEGIN_TRANSFERRING = "110102"
+    INSTANCES_ACCESSED = "110103"
+    INSTANCES_TRANSFERRED = "110104"
+    EXPORT = "110106"
+    IMPORT = "110107"
+    QUERY = "110112"
+    SECURITY_ALERT = "110113"
+
+
+class Outcome(IntEnum):
+    """How it ended (PS3.15 A.5, EventOutcomeIndicator)."""
+
+    SUCCESS = 0
+    MINOR_FAILURE = 4
+    SERIOUS_FAILURE = 8
+    MAJOR_FAILURE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event to be recorded. ``action``: Create, Read, Update, Delete or Execute, by its first letter."""
+
+    code: Code
+    action: str
+    actor: str
+    outcome: Outcome = Outcome.SUCCESS
+    address: str = ""
+    issuer: str = ""
+    patient_id: str = ""
+    study_uid: str = ""
+    object_uid: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+
+def record(*entries: Entry) -> None:
+    """Adds the entries within the transaction that is open: they stand or fall with it."""
+    record_many(entries)
+
+
+def record_many(entries: Iterable[Entry]) -> None:
+    """`record` for any number of entries, in one statement."""
+    now = timezone.now()
+    Event.objects.bulk_create(
+        Event(
+            at=entry.at or now,
+            code=entry.code.value,
+            action=entry.action,
+            outcome=entry.outcome.value,
+            actor=entry.actor[:128],
+            address=entry.address[:64],
+            issuer=entry.issuer[:64],
+            patient_id=entry.patient_id[:256],
+            study_uid=entry.study_uid[:64],
+            object_uid=entry.object_uid[:64],
+            detail=entry.detail,
+        )
+        for entry in entries
+    )

@@ -1,0 +1,1 @@
+"""Plain Python: no Django, no database. Everything here can be tested alone."""

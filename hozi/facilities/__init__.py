@@ -1,0 +1,1 @@
+"""Hospitals, and the devices that may talk to the archive."""

@@ -1,0 +1,184 @@
+"""Every setting of Hozi, typed, documented and checked at start; and Django's, derived from them.
+
+Set them in the environment with the prefix ``HOZI_``. `docs/operate/settings.md` is made from this list.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+if sys.platform == "linux":
+    # Debian 12's SQLite (3.40.1) can corrupt a database in WAL mode (fixed in 3.51.3):
+    # the library inside pysqlite3 takes its place before Django loads it.
+    import pysqlite3
+
+    sys.modules["sqlite3"] = pysqlite3
+    sys.modules["sqlite3.dbapi2"] = pysqlite3.dbapi2
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Every field is one environment variable, ``HOZI_`` + its name."""
+
+    model_config = SettingsConfigDict(env_prefix="HOZI_", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        Path("var"), description="Folder that holds the database, the images and temporary files."
+    )
+    database_url: str = Field(
+        "",
+        description="`sqlite:///path` or `postgresql://user:password@host:port/name`. Empty: SQLite in the home folder.",
+    )
+    storage_url: str = Field(
+        "", description="`file:///folder` for the images. Empty: `objects` in the home folder."
+    )
+
+    ae_title: str = Field("HOZI", description="The name (AE title) by which devices call this archive.")
+    dicom_host: str = Field("0.0.0.0", description="Address on which the DICOM listener listens.")  # noqa: S104
+    dicom_port: int = Field(
+        11112, ge=0, le=65535, description="Port of the DICOM listener; 0 picks a free one."
+    )
+    dicom_tls_port: int | None = Field(
+        None, description="Port of the DICOM TLS listener (2762 is usual). Empty: switched off."
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file with this archive's certificate chain.")
+    tls_key: Path | None = Field(None, description="PEM file with the private key to it.")
+    tls_ca: Path | None = Field(
+        None, description="PEM file with the authorities that peers' certificates must come from."
+    )
+
+    max_pdu: int = Field(
+        131072, ge=0, description="Largest PDU that peers may send, in bytes (0: no limit; least 4096)."
+    )
+    max_associations: int = Field(64, ge=1, description="Associations at the same time, in all.")
+    max_associations_per_address: int = Field(
+        16, ge=1, description="Associations at the same time from one address."
+    )
+    artim_seconds: float = Field(
+        15, gt=0, description="Time within which a new connection must have negotiated."
+    )
+    idle_seconds: float = Field(
+        600, gt=0, description="An association on which nothing happened for so long is ended."
+    )
+    message_seconds: float = Field(
+        60, gt=0, description="Longest pause within one message, and longest wait for an answer."
+    )
+
+    private_storage_classes: str = Field(
+        "", description="Private SOP classes that are to be stored too: UIDs with commas between them."
+    )
+    default_charset: str = Field(
+        "",
+        description="Character set of text that names none (a DICOM defined term, for example `ISO_IR 100`).",
+    )
+    max_object_bytes: int = Field(16 << 30, ge=1, description="Largest object that is taken in.")
+    max_query_results: int = Field(
+        5000, ge=1, description="Most answers to one query; the answer says when it was cut."
+    )
+    min_free_bytes: int = Field(
+        512 << 20, ge=0, description="Room that must stay free on the disk; below it, storing is refused."
+    )
+
+    commitment_wait_minutes: float = Field(
+        10, ge=0, description="How long a storage commitment waits for objects that have not arrived yet."
+    )
+    commitment_retry_days: float = Field(
+        7, gt=0, description="For how long a commitment report is tried again."
+    )
+
+    transcode_workers: int = Field(
+        1, ge=1, description="Worker processes that decompress images, in each process that needs them."
+    )
+    transcode_seconds: float = Field(
+        120, gt=0, description="Longest time for decompressing one object; then the worker is killed."
+    )
+    transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
+
+    time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
+    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+
+    @field_validator("dicom_tls_port", mode="before")
+    @classmethod
+    def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("ae_title")
+    @classmethod
+    def _ae_title(cls, value: str) -> str:
+        stripped = value.strip()
+        if (
+            not 1 <= len(stripped) <= 16
+            or not stripped.isascii()
+            or not stripped.isprintable()
+            or "\\" in stripped
+        ):
+            raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+        return stripped
+
+    @field_validator("max_pdu")
+    @classmethod
+    def _max_pdu(cls, value: int) -> int:
+        if 0 < value < 4096:
+            raise ValueError("0 (no limit) or at least 4096")
+        return value
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the stored objects."""
+        if not self.storage_url:
+            return self.home / "objects"
+        parts = urlsplit(self.storage_url)
+        if parts.scheme != "file" or not parts.path:
+            raise ValueError("HOZI_STORAGE_URL must be file:///folder")
+        return Path(unquote(parts.path))
+
+    def database(self) -> dict[str, Any]:
+        """Django's description of the database that ``database_url`` names."""
+        url = self.database_url or f"sqlite:///{(self.home / 'hozi.sqlite3').absolute()}"
+        parts = urlsplit(url)
+        if parts.scheme == "sqlite":
+            return {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": unquote(parts.path),
+                "OPTIONS": {
+                    # IMMEDIATE: with the default mode, lock upgrades fail at once under concurrency.
+                    "transaction_mode": "IMMEDIATE",
+                    "timeout": 20,
+                    # FULL: in WAL mode, NORMAL may lose the last commits in a power cut (promise 1).
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                    " PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32000;",
+                },
+            }
+        if parts.scheme in ("postgres", "postgresql"):
+            return {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": unquote(parts.path.lstrip("/")),
+                "USER": unquote(parts.username or ""),
+                "PASSWORD": unquote(parts.password or ""),
+                "HOST": unquote(parts.hostname or ""),
+                "PORT": str(parts.port or ""),
+                "CONN_MAX_AGE": None,
+                "OPTIONS": dict(parse_qsl(parts.query)),
+            }
+        raise ValueError("HOZI_DATABASE_URL must begin with sqlite:/// or postgresql://")
+
+
+HOZI = Settings()  # type: ignore[call-arg]  # every field has a default
+
+# Django from here on. ------------------------------------------------------------------------------
+
+SECRET_KEY = "unused: nothing is signed before the web console exists"  # noqa: S105
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = HOZI.time_zone
+LANGUAGE_CODE = "en"
+DATABASES = {"default": HOZI.database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+INSTALLED_APPS = ["hozi.audit", "hozi.facilities", "hozi.jobs", "hozi.archive"]
+LOGGING_CONFIG = None
