@@ -27,22 +27,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HOZI_", extra="ignore", frozen=True)
 
-    home: Path = Field(
-        Path("var"), description="Folder that holds the database, the images and temporary files."
-    )
+    home: Path = Field(Path("var"), description="Folder that holds the database, the images and temporary files.")
     database_url: str = Field(
         "",
-        description="`sqlite:///path` or `postgresql://user:password@host:port/name`. Empty: SQLite in the home folder.",
+        description="`sqlite:///path` or `postgresql://user:password@host:port/name`."
+        " Empty: SQLite in the home folder.",
     )
-    storage_url: str = Field(
-        "", description="`file:///folder` for the images. Empty: `objects` in the home folder."
-    )
+    storage_url: str = Field("", description="`file:///folder` to keep the images in. Empty: the home folder.")
 
     ae_title: str = Field("HOZI", description="The name (AE title) by which devices call this archive.")
     dicom_host: str = Field("0.0.0.0", description="Address on which the DICOM listener listens.")  # noqa: S104
-    dicom_port: int = Field(
-        11112, ge=0, le=65535, description="Port of the DICOM listener; 0 picks a free one."
-    )
+    dicom_port: int = Field(11112, ge=0, le=65535, description="Port of the DICOM listener; 0 picks a free one.")
     dicom_tls_port: int | None = Field(
         None, description="Port of the DICOM TLS listener (2762 is usual). Empty: switched off."
     )
@@ -56,15 +51,9 @@ class Settings(BaseSettings):
         131072, ge=0, description="Largest PDU that peers may send, in bytes (0: no limit; least 4096)."
     )
     max_associations: int = Field(64, ge=1, description="Associations at the same time, in all.")
-    max_associations_per_address: int = Field(
-        16, ge=1, description="Associations at the same time from one address."
-    )
-    artim_seconds: float = Field(
-        15, gt=0, description="Time within which a new connection must have negotiated."
-    )
-    idle_seconds: float = Field(
-        600, gt=0, description="An association on which nothing happened for so long is ended."
-    )
+    max_associations_per_address: int = Field(16, ge=1, description="Associations at the same time from one address.")
+    artim_seconds: float = Field(15, gt=0, description="Time within which a new connection must have negotiated.")
+    idle_seconds: float = Field(600, gt=0, description="An association on which nothing happened for so long is ended.")
     message_seconds: float = Field(
         60, gt=0, description="Longest pause within one message, and longest wait for an answer."
     )
@@ -87,9 +76,7 @@ class Settings(BaseSettings):
     commitment_wait_minutes: float = Field(
         10, ge=0, description="How long a storage commitment waits for objects that have not arrived yet."
     )
-    commitment_retry_days: float = Field(
-        7, gt=0, description="For how long a commitment report is tried again."
-    )
+    commitment_retry_days: float = Field(7, gt=0, description="For how long a commitment report is tried again.")
 
     transcode_workers: int = Field(
         1, ge=1, description="Worker processes that decompress images, in each process that needs them."
@@ -111,12 +98,7 @@ class Settings(BaseSettings):
     @classmethod
     def _ae_title(cls, value: str) -> str:
         stripped = value.strip()
-        if (
-            not 1 <= len(stripped) <= 16
-            or not stripped.isascii()
-            or not stripped.isprintable()
-            or "\\" in stripped
-        ):
+        if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
             raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
         return stripped
 
@@ -128,10 +110,10 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def objects(self) -> Path:
-        """The folder of the stored objects."""
+    def storage(self) -> Path:
+        """The folder below which images are kept (`objects`) and arrive (`incoming`), on one file system."""
         if not self.storage_url:
-            return self.home / "objects"
+            return self.home
         parts = urlsplit(self.storage_url)
         if parts.scheme != "file" or not parts.path:
             raise ValueError("HOZI_STORAGE_URL must be file:///folder")

@@ -12,6 +12,7 @@ class Patient(models.Model):
     """A person, as one issuer numbers them: identity is issuer + PatientID.
 
     A patient without ID is nobody else's: ``alone`` then holds the UID of the one study that it owns.
+    Holds patient data: number, name, birth date, sex and the other elements of the patient.
     """
 
     issuer = models.CharField(max_length=64)
@@ -26,9 +27,7 @@ class Patient(models.Model):
     attributes = models.JSONField(default=dict)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["issuer", "patient_id", "alone"], name="patient_identity")
-        ]
+        constraints = [models.UniqueConstraint(fields=["issuer", "patient_id", "alone"], name="patient_identity")]
         indexes = [models.Index(fields=["patient_id"], name="patient_by_id")]
 
     def __str__(self) -> str:
@@ -36,7 +35,7 @@ class Patient(models.Model):
 
 
 class NameWord(models.Model):
-    """One word of a patient's name, for fuzzy matching."""
+    """One word of a patient's name, for fuzzy matching. Holds patient data: parts of names."""
 
     patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="name_words")
     word = models.CharField(max_length=64)
@@ -54,7 +53,10 @@ class NameWord(models.Model):
 
 
 class Study(models.Model):
-    """A study; it belongs to one patient and to the facility whose device sent its first object."""
+    """A study; it belongs to one patient and to the facility whose device sent its first object.
+
+    Holds patient data: which examination was made when, for whom, and descriptions of it.
+    """
 
     uid = models.CharField(max_length=64, unique=True)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="studies")
@@ -78,7 +80,7 @@ class Study(models.Model):
 
 
 class Series(models.Model):
-    """A series of one study."""
+    """A series of one study. Holds patient data: what was examined, and how."""
 
     uid = models.CharField(max_length=64, unique=True)
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="series")
@@ -92,7 +94,7 @@ class Series(models.Model):
 
 
 class Instance(models.Model):
-    """One composite object (image, report, waveform ...)."""
+    """One composite object (image, report, waveform ...). Holds patient data: its UID and description."""
 
     uid = models.CharField(max_length=64, unique=True)
     series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="instances")
@@ -106,7 +108,10 @@ class Instance(models.Model):
 
 
 class StoredObject(models.Model):
-    """Where the bytes of an instance are. ``sha256`` is that of the dataset, as it came, without file header."""
+    """Where the bytes of an instance are. ``sha256`` is that of the dataset, as it came, without file header.
+
+    No patient data itself; the bytes at ``key`` are nothing else.
+    """
 
     instance = models.OneToOneField(Instance, on_delete=models.PROTECT, related_name="stored")
     key = models.CharField(max_length=128, unique=True)
@@ -121,13 +126,14 @@ class StoredObject(models.Model):
 
 
 class SequenceValue(models.Model):
-    """One element of one item of a sequence that can be searched (RequestAttributesSequence ...)."""
+    """One element of one item of a sequence that can be searched (RequestAttributesSequence ...).
+
+    Holds patient data: numbers and descriptions of what was requested.
+    """
 
     study = models.ForeignKey(Study, null=True, on_delete=models.CASCADE, related_name="sequence_values")
     series = models.ForeignKey(Series, null=True, on_delete=models.CASCADE, related_name="sequence_values")
-    instance = models.ForeignKey(
-        Instance, null=True, on_delete=models.CASCADE, related_name="sequence_values"
-    )
+    instance = models.ForeignKey(Instance, null=True, on_delete=models.CASCADE, related_name="sequence_values")
     sequence = models.CharField(max_length=8, help_text="Tag of the sequence, GGGGEEEE.")
     item = models.PositiveSmallIntegerField()
     element = models.CharField(max_length=8, help_text="Tag of the element, GGGGEEEE.")
@@ -144,7 +150,7 @@ class ExceptionCase(models.Model):
     """Something about an object that a person must decide: the archive kept it and did not guess.
 
     With ``key``, the object itself lies in quarantine and is not part of the archive. Without, it was stored and
-    only needs a look.
+    only needs a look. Holds patient data: UIDs, and at ``key`` the object itself.
     """
 
     class Reason(models.TextChoices):
@@ -153,6 +159,7 @@ class ExceptionCase(models.Model):
         SERIES_OF_OTHER_STUDY = "series-of-other-study"
         CONTRADICTS_COMMAND = "contradicts-command"
         UNREADABLE = "unreadable"
+        INVALID_IDENTIFIERS = "invalid-identifiers"
         INTERRUPTED = "interrupted"
         PATIENT_DIFFERS = "patient-differs"
         EXECUTABLE_PREAMBLE = "executable-preamble"
@@ -175,16 +182,12 @@ class ExceptionCase(models.Model):
     facility = models.CharField(max_length=16, default="")
     actor = models.CharField(max_length=128, default="")
     address = models.CharField(max_length=64, default="")
-    count = models.PositiveIntegerField(
-        default=1, help_text="How often the same content came for the same reason."
-    )
+    count = models.PositiveIntegerField(default=1, help_text="How often the same content came for the same reason.")
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["reason", "sha256", "sop_instance_uid"], name="exception_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["reason", "sha256", "sop_instance_uid"], name="exception_once")]
         indexes = [models.Index(fields=["state", "reason"], name="exception_open")]
 
     def __str__(self) -> str:
@@ -195,6 +198,7 @@ class Correction(models.Model):
     """An overlay: what one patient's, study's, series' or instance's elements read on the way out.
 
     The stored bytes stay. ``changes`` is a DICOM JSON object; an element without value is emptied.
+    Holds patient data: corrected names, numbers and dates.
     """
 
     level = models.CharField(max_length=8)
@@ -211,10 +215,14 @@ class Correction(models.Model):
 
 
 class Commitment(models.Model):
-    """A storage commitment that a device asked for, and what it was told (PS3.4 Annex J)."""
+    """A storage commitment that a device asked for, and what it was told (PS3.4 Annex J).
+
+    Holds patient data: UIDs of images.
+    """
 
     transaction_uid = models.CharField(max_length=64)
     device = models.CharField(max_length=64)
+    address = models.CharField(max_length=64, default="", help_text="Where the request came from.")
     references = models.JSONField(help_text="[[SOP class UID, SOP instance UID], ...] as requested.")
     failures = models.JSONField(default=dict, help_text="{SOP instance UID: failure reason} as reported.")
     asked_at = models.DateTimeField()

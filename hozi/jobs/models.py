@@ -4,7 +4,10 @@ from django.db import models
 
 
 class Job(models.Model):
-    """A piece of work that survives restarts: claimed with a lease, tried again until ``give_up_at``."""
+    """A piece of work that survives restarts: claimed with a lease, tried again until ``give_up_at``.
+
+    No patient data: ``payload`` names rows of the room that does the work.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting"

@@ -1,0 +1,77 @@
+# Needs make and Python 3.11 to 3.14 with venv; everything else comes into .venv, with its hash checked.
+#   make run                  the archive, on this machine
+#   make test ARGS="-k find"  tests, all or some
+#   make PYTHON=python3.13 …  with that Python (after `rm -r .venv`)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-postgresql lint check docs lock
+
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PYTEST := .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+UV_LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(LOCK_ARGS)
+
+help:
+	@echo "make run     set up and run the archive"
+	@echo "make install set up .venv, and run nothing"
+	@echo "make test    run the tests (ARGS=\"-k find\": some of them)"
+	@echo "make demo    put generated demo images into the archive"
+	@echo "make lint    check style, types and layers"
+	@echo "make check   lint and test"
+	@echo "make docs    write anew the pages that are made from the code"
+	@echo "make lock    write anew the locked requirements (LOCK_ARGS=--upgrade: newest versions)"
+	@echo "make test-postgresql   run the database tests on a PostgreSQL that it starts itself"
+
+install: .venv/ready
+
+run: .venv/ready
+	.venv/bin/python -m hozi serve
+
+demo: .venv/ready
+	.venv/bin/python -m hozi demo
+
+test: .venv/ready-dev
+	$(PYTEST) $(ARGS)
+
+test-postgresql: .venv/ready-dev
+	.venv/bin/python -m tests.postgresql $(PYTEST) -m database $(ARGS)
+
+lint: .venv/ready-dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+check: lint test
+
+docs: .venv/ready-dev
+	.venv/bin/python docs/develop/make_settings.py
+
+lock: .venv/ready-dev
+	$(UV_LOCK) --extra build --output-file requirements.txt pyproject.toml
+	$(UV_LOCK) --extra build --extra dev --constraints requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+.venv/ready: requirements.txt pyproject.toml | .venv/bin/python
+	@echo "Setting up .venv; this takes a minute the first time."
+	$(PIP) --require-hashes --requirement requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt .venv/ready
+	$(PIP) --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+.venv/bin/python:
+	@found=; \
+	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || continue; \
+	  found=$${found:-$$python}; \
+	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	  exec "$$python" -m venv --clear .venv; \
+	done; \
+	if [ "$$found" ]; then \
+	  echo "$$found cannot make virtual environments. On Debian and Ubuntu: apt install $${found##*/}-venv" >&2; \
+	else \
+	  echo "Hozi needs Python 3.11, 3.12, 3.13 or 3.14. On Debian 12 and later: apt install python3-venv" >&2; \
+	fi; \
+	exit 1

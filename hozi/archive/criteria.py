@@ -1,0 +1,308 @@
+"""Says in SQL what a criterion of a query asks, for SQLite and PostgreSQL.
+
+`core.dicom.matching` has the rules; where SQL can only say a part of one (or nothing, because the element is not a
+column), the condition is marked as not exact, and `find` lets the plain matcher decide about what it lets through.
+Every value is a parameter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from typing import Any, Final, TypeAlias
+
+from django.db.models import CharField, Exists, Lookup, OuterRef, Q
+
+from hozi.archive.models import Instance, NameWord, Patient, SequenceValue, Series
+from hozi.core.dicom import matching
+from hozi.core.dicom.keys import Key, tag_of
+from hozi.core.dicom.times import Range
+
+NOTHING: Final = Q(pk__in=[])
+_LARGEST: Final = 2**63
+
+
+@CharField.register_lookup
+class Wild(Lookup):
+    """Text against a pattern with `*` and `?`; everything else in it means itself, and case counts."""
+
+    lookup_name = "wild"
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """GLOB has the wildcards of DICOM, and brackets, which are escaped."""
+        lhs, params = self.process_lhs(compiler, connection)
+        return f"{lhs} GLOB %s", [*params, self.rhs.replace("[", "[[]")]
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """LIKE, with its own wildcards escaped."""
+        lhs, params = self.process_lhs(compiler, connection)
+        pattern = self.rhs.translate(_LIKE)
+        return f"{lhs} LIKE %s ESCAPE '\\'", [*params, pattern]
+
+
+_LIKE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_", "*": "%", "?": "_"})
+
+
+@CharField.register_lookup
+class Among(Lookup):
+    """One of any number of texts, as one parameter: databases limit how many parameters there may be."""
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """The list travels as JSON."""
+        lhs, params = self.process_lhs(compiler, connection)
+        return f"{lhs} IN (SELECT value FROM json_each(%s))", [*params, json.dumps(sorted(self.rhs))]  # noqa: S608 - no value in it
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """The list travels as an array."""
+        lhs, params = self.process_lhs(compiler, connection)
+        return f"{lhs} = ANY(%s)", [*params, sorted(self.rhs)]
+
+
+@CharField.register_lookup
+class OfFew(Among):
+    """One of a few texts that many rows have: never a reason to go through an index."""
+
+    lookup_name = "of_few"
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """Without statistics, SQLite would take such an index as gladly as a selective one; the plus keeps it off."""
+        said, params = super().as_sqlite(compiler, connection)
+        return f"+{said}", params
+
+
+@dataclass(frozen=True)
+class Column:
+    """The column that holds an element, and those in which it is matched when they are others."""
+
+    level: str
+    field: str
+    matched: tuple[str, ...] = ()
+
+
+COLUMNS: Final[dict[int, Column]] = {
+    tag_of(keyword): column
+    for keyword, column in {
+        "PatientID": Column("PATIENT", "patient_id"),
+        "IssuerOfPatientID": Column("PATIENT", "issuer"),
+        "PatientName": Column("PATIENT", "name", ("name_alphabetic_key", "name_ideographic_key", "name_phonetic_key")),
+        "PatientBirthDate": Column("PATIENT", "birth_date"),
+        "PatientSex": Column("PATIENT", "sex"),
+        "StudyInstanceUID": Column("STUDY", "uid"),
+        "StudyDate": Column("STUDY", "date"),
+        "StudyTime": Column("STUDY", "time", ("time_key",)),
+        "AccessionNumber": Column("STUDY", "accession_number"),
+        "StudyID": Column("STUDY", "study_id"),
+        "StudyDescription": Column("STUDY", "description"),
+        "ReferringPhysicianName": Column("STUDY", "referring", ("referring_key",)),
+        "NumberOfStudyRelatedSeries": Column("STUDY", "series_count"),
+        "NumberOfStudyRelatedInstances": Column("STUDY", "instance_count"),
+        "SeriesInstanceUID": Column("SERIES", "uid"),
+        "Modality": Column("SERIES", "modality"),
+        "SeriesNumber": Column("SERIES", "number"),
+        "NumberOfSeriesRelatedInstances": Column("SERIES", "instance_count"),
+        "SOPInstanceUID": Column("IMAGE", "uid"),
+        "SOPClassUID": Column("IMAGE", "sop_class"),
+        "InstanceNumber": Column("IMAGE", "number"),
+    }.items()
+}
+
+# From the table of a query's level to those of the levels above it.
+_WAYS: Final[dict[str, dict[str, str]]] = {
+    "PATIENT": {"PATIENT": ""},
+    "STUDY": {"STUDY": "", "PATIENT": "patient__"},
+    "SERIES": {"SERIES": "", "STUDY": "study__", "PATIENT": "study__patient__"},
+    "IMAGE": {"IMAGE": "", "SERIES": "series__", "STUDY": "series__study__", "PATIENT": "series__study__patient__"},
+}
+_SEQUENCE_OWNERS: Final = {"STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on the table of a query's level. Not exact: rows that it lets through have to be looked at."""
+
+    query: Q
+    exact: bool
+
+
+UNSAID: Final = Condition(Q(), exact=False)
+
+
+def way(level: str, above: str) -> str:
+    """The prefix that leads from the table of a query's level to the one of a level at or above it."""
+    return _WAYS[level][above]
+
+
+def condition(key: Key, criterion: matching.Criterion, level: str) -> Condition:
+    """Translate a criterion that was parsed for a key, for a query at a level at or below the key's."""
+    if key.keyword == "ModalitiesInStudy":
+        return _in_study(criterion, lambda q: Series.objects.filter(_study_is(level, "study"), q), "modality")
+    if key.keyword == "SOPClassesInStudy":
+        return _in_study(
+            criterion, lambda q: Instance.objects.filter(_study_is(level, "series__study"), q), "sop_class"
+        )
+    if key.vr == "SQ":
+        return _in_sequence(key, criterion, level)
+    column = COLUMNS.get(key.tag)
+    if column is None:
+        return UNSAID
+    if key.vr == "PN":
+        return _name(column, criterion, way(level, column.level))
+    [field] = column.matched or (column.field,)
+    said = _TRANSLATORS.get(key.vr, _text)(way(level, column.level) + field, criterion)
+    # A date that is none stands in the column as it came: only the matcher knows that it lies in no range.
+    return UNSAID if said is None else Condition(said, exact=key.vr != "DA")
+
+
+def moments_condition(moments: matching.Moments, level: str) -> Q:
+    """Translate a range over StudyDate and StudyTime together; the days are left to `days`."""
+    study = way(level, "STUDY")
+    date, time = f"{study}date", f"{study}time_key"
+    after = Q(**{f"{date}__gt": moments.low[:8]}) | Q(**{f"{time}__gte": moments.low[8:]})
+    before = Q(**{f"{date}__lt": moments.high[:8]}) | Q(**{f"{time}__lte": moments.high[8:]})
+    return Q(**{time: ""}) | (after & before)
+
+
+def days(bounds: Range, level: str) -> Q:
+    """Studies of these days."""
+    date = way(level, "STUDY") + "date"
+    return Q(**{f"{date}__gte": bounds.low, f"{date}__lte": bounds.high})
+
+
+_Translator: TypeAlias = Callable[[str, matching.Criterion], Q | None]
+
+
+def _either(translate: _Translator, field: str, criteria: Iterable[matching.Criterion]) -> Q | None:
+    said = [translate(field, one) for one in criteria]
+    return None if None in said else reduce(or_, (q for q in said if q is not None))
+
+
+def _text(field: str, criterion: matching.Criterion) -> Q | None:
+    """A column of text; None where SQL does not say it."""
+    match criterion:
+        case matching.Single(value):
+            return Q(**{field: value})
+        case matching.List(values):
+            return Q(**{f"{field}__among": values})
+        case matching.Wildcard(pattern):
+            return Q(**{f"{field}__wild": pattern})
+        case matching.Nothing():
+            return NOTHING
+        case matching.Either(criteria):
+            return _either(_text, field, criteria)
+    return None
+
+
+def _number(field: str, criterion: matching.Criterion) -> Q | None:
+    """A column of whole numbers: text that is no number is equal to none of them."""
+    match criterion:
+        case matching.Number(value):
+            whole = value.adjusted() < 20 and value == int(value) and -_LARGEST <= int(value) < _LARGEST
+            return Q(**{field: int(value)}) if whole else NOTHING
+        case matching.Single() | matching.List() | matching.Nothing():
+            return NOTHING
+        case matching.Either(criteria):
+            return _either(_number, field, criteria)
+    return None
+
+
+def _range(field: str, criterion: matching.Criterion) -> Q | None:
+    """A column of dates, or of keys of times. What is not known is empty and less than every key."""
+    match criterion:
+        case Range(low, high):
+            return Q(**{field: low}) if low == high else Q(**{f"{field}__gte": low, f"{field}__lte": high})
+        case matching.Nothing():
+            return NOTHING
+        case matching.Either(criteria):
+            return _either(_range, field, criteria)
+    return None
+
+
+_TRANSLATORS: Final[dict[str, _Translator]] = {"DA": _range, "TM": _range, "IS": _number}
+
+
+def _name(column: Column, criterion: matching.Criterion, prefix: str) -> Condition:
+    """Names: a column for each group, or one for all of them (in which a pattern may stretch over two groups)."""
+    if isinstance(criterion, matching.Either):
+        parts = [_name(column, one, prefix) for one in criterion.criteria]
+        exact = all(part.exact for part in parts)
+        said = reduce(or_, (part.query for part in parts))
+        return Condition(said, exact) if all(part.query for part in parts) else UNSAID
+    if isinstance(criterion, matching.Words):
+        return Condition(_words(criterion, prefix), exact=True) if column.level == "PATIENT" else UNSAID
+    if not isinstance(criterion, matching.Name):
+        return UNSAID
+    if len(column.matched) == 1:
+        field = f"{prefix}{column.matched[0]}__wild"
+        inside = [
+            reduce(or_, (Q(**{field: f"*{_pattern(one)}*"}) for one in patterns))
+            for patterns in criterion.groups
+            if patterns
+        ]
+        return Condition(reduce(and_, inside), exact=False)
+    if criterion.any_group:
+        said = reduce(or_, (_group(field, criterion.groups[0]) for field in column.matched))
+    else:
+        pairs = zip(column.matched, criterion.groups, strict=True)
+        said = reduce(and_, (_group(field, patterns) for field, patterns in pairs if patterns))
+    if prefix:  # the patients first: an alternative over joined tables would use no index
+        said = Q(**{f"{prefix}pk__in": Patient.objects.filter(said).values("pk")})
+    return Condition(said, exact=True)
+
+
+def _pattern(one: matching.Single | matching.Wildcard) -> str:
+    return one.value if isinstance(one, matching.Single) else one.pattern
+
+
+def _group(field: str, patterns: Iterable[matching.Single | matching.Wildcard]) -> Q:
+    said = _either(_text, field, patterns)
+    # Groups that are empty, as most are, lie in no index: saying so lets the indexes be used.
+    return said & Q(**{f"{field}__gt": ""}) if said is not None else Q()
+
+
+def _words(criterion: matching.Words, prefix: str) -> Q:
+    said = Q()
+    for word, sound in criterion.words:
+        begins = Q(word__wild=f"{word}*")
+        meets = begins | Q(sound=sound) if sound else begins
+        said &= Q(**{f"{prefix}pk__in": NameWord.objects.filter(meets).values("patient")})
+    return said
+
+
+def _study_is(level: str, field: str) -> Q:
+    return Q(**{field: OuterRef(way(level, "STUDY") + "pk")})
+
+
+def _in_study(criterion: matching.Criterion, rows: Callable[[Q], Any], field: str) -> Condition:
+    """Any series or object of the study meets the criterion (E41)."""
+    said = _text(field, criterion)
+    return UNSAID if said is None else Condition(Q(Exists(rows(said))), exact=True)
+
+
+def _in_sequence(key: Key, criterion: matching.Criterion, level: str) -> Condition:
+    """One item of the sequence meets all of it."""
+    if isinstance(criterion, matching.Either):
+        parts = [_in_sequence(key, one, level) for one in criterion.criteria]
+        said = reduce(or_, (part.query for part in parts))
+        return Condition(said, all(p.exact for p in parts)) if all(p.query for p in parts) else UNSAID
+    if not isinstance(criterion, matching.Item) or key.level not in _SEQUENCE_OWNERS:
+        return UNSAID
+    owner = _SEQUENCE_OWNERS[key.level]
+    conditions = [
+        Q(sequence=key.name, element=element.name) & one
+        for element, inner in criterion.elements
+        if (one := _text("value", inner)) is not None
+    ]
+    if not conditions:
+        return UNSAID
+    rows = SequenceValue.objects.filter(conditions[0])
+    for further in conditions[1:]:
+        same_item = Q(**{owner: OuterRef(owner), "item": OuterRef("item")})
+        rows = rows.filter(Exists(SequenceValue.objects.filter(same_item & further)))
+    found = Q(**{f"{way(level, key.level)}pk__in": rows.values(owner)})
+    return Condition(found, exact=len(conditions) == len(criterion.elements))

@@ -1,0 +1,436 @@
+"""The index learns of arrived objects: many in one transaction, upserted on the database's own constraints.
+
+Nothing here looks first and inserts then: two senders bring the same patient, study or object at the same moment,
+and the constraints decide who came first. Whoever came second gets a `Verdict` that says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, OperationalError, connection, models, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from hozi.archive.exceptions import Reason, raise_case
+from hozi.archive.facts import INSTANCE_NUMBER, Facts, PatientIdentity
+from hozi.archive.models import (
+    ExceptionCase,
+    Instance,
+    NameWord,
+    Patient,
+    SequenceValue,
+    Series,
+    StoredObject,
+    Study,
+)
+from hozi.audit.record import Entry, record_many
+from hozi.core.dicom import names
+
+#: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
+_MOST_TOGETHER = 64
+_TRIES = 5
+
+
+class Finding(Enum):
+    """What became of an object."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An arrived, durable object that wants to be in the index."""
+
+    facts: Facts
+    facility: str
+    transfer_syntax: str
+    sha256: str
+    header_sha256: str
+    dataset_offset: int
+    length: int
+    key: str
+    audit: Callable[[Verdict], Entry]
+    case: Callable[[Reason, str], ExceptionCase]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``key`` says where the object's bytes belong (for a conflict: in quarantine); ``reason`` why it is one."""
+
+    finding: Finding
+    key: str
+    reason: Reason | None = None
+    explanation: str = ""
+
+
+class _Waiting:
+    __slots__ = ("candidate", "error", "verdict")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.verdict: Verdict | None = None
+        self.error: BaseException | None = None
+
+
+class Index:
+    """Group commit: callers that arrive while one of them commits are committed together by the next.
+
+    ``before_commit`` is called once for each transaction, before it; it makes the arrivals' names durable.
+    """
+
+    def __init__(self, before_commit: Callable[[], None]) -> None:
+        self._before_commit = before_commit
+        self._queue: list[_Waiting] = []
+        self._queue_lock = threading.Lock()
+        self._turn = threading.Lock()
+
+    def add(self, candidate: Candidate) -> Verdict:
+        """Returns when the candidate's rows and its audit row are committed; raises what the database said if not."""
+        waiting = _Waiting(candidate)
+        with self._queue_lock:
+            self._queue.append(waiting)
+        while waiting.verdict is None and waiting.error is None:
+            with self._turn:
+                if waiting.verdict is None and waiting.error is None:
+                    self._commit_next()
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.verdict is not None  # noqa: S101 - the loop above ends on one of the two
+        return waiting.verdict
+
+    def _commit_next(self) -> None:
+        with self._queue_lock:
+            batch, rest = _distinct(self._queue, _MOST_TOGETHER)
+            self._queue = rest
+        try:
+            self._before_commit()
+            self._commit(batch)
+        except (DatabaseError, OSError):
+            # One bad row must not take the others with it: each on its own, and only the bad one fails.
+            for waiting in batch:
+                try:
+                    self._commit([waiting])
+                except (DatabaseError, OSError) as error:
+                    waiting.error = error
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        verdicts = _retrying(lambda: add_together([waiting.candidate for waiting in batch]))
+        for waiting, verdict in zip(batch, verdicts, strict=True):
+            waiting.verdict = verdict
+
+
+def _distinct(queue: list[_Waiting], most: int) -> tuple[list[_Waiting], list[_Waiting]]:
+    """The first ``most`` of the queue, no SOP Instance UID twice (the second is judged after the first is in)."""
+    taken: list[_Waiting] = []
+    left: list[_Waiting] = []
+    seen: set[str] = set()
+    for waiting in queue:
+        uid = waiting.candidate.facts.sop_instance
+        if len(taken) < most and uid not in seen:
+            seen.add(uid)
+            taken.append(waiting)
+        else:
+            left.append(waiting)
+    return taken, left
+
+
+def _retrying(work: Callable[[], list[Verdict]]) -> list[Verdict]:
+    """Does ``work`` again when the database undid it for somebody else's sake (deadlock, lock time-out)."""
+    for attempt in range(_TRIES):
+        try:
+            return work()
+        except OperationalError:
+            if attempt == _TRIES - 1:
+                raise
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(0.05 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+@dataclass(slots=True)
+class _Place:
+    """The series that an object goes into, with the rows above it."""
+
+    series_id: int
+    study_id: int
+    study_uid: str
+    identity: PatientIdentity
+
+
+def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
+    """Adds candidates (no SOP Instance UID twice) and their audit rows in one transaction; says what became of each."""
+    now = timezone.now()
+    with transaction.atomic():
+        places = _places(batch, now)
+        misfits = {c.facts.sop_instance: _misfit(c.facts, places.get(c.facts.series)) for c in batch}
+        fitting = [c for c in batch if c.facts.series in places and misfits[c.facts.sop_instance] is None]
+        ids = _insert_instances([(c, places[c.facts.series]) for c in fitting], now)
+        first = _known(c.facts.sop_instance for c in batch if c.facts.sop_instance not in ids)
+        verdicts = [
+            _verdict(c, c.facts.sop_instance in ids, first.get(c.facts.sop_instance), misfits[c.facts.sop_instance])
+            for c in batch
+        ]
+        added = [(ids[c.facts.sop_instance], c, places[c.facts.series]) for c in fitting if c.facts.sop_instance in ids]
+        _insert_objects(added)
+        _insert_sequences(added)
+        _count(added, now)
+        record_many(candidate.audit(verdict) for candidate, verdict in zip(batch, verdicts, strict=True))
+    return verdicts
+
+
+def _misfit(facts: Facts, place: _Place | None) -> tuple[Reason, str] | None:
+    """Why the object cannot go into the series of its UID, or None when it can."""
+    if place is None:
+        study = Study.objects.filter(uid=facts.study).select_related("patient").first()
+        if study is None or _identity(study.patient) == facts.identity:
+            return None
+    elif place.study_uid != facts.study:
+        return Reason.SERIES_OF_OTHER_STUDY, "the series belongs to another study in the archive"
+    elif place.identity == facts.identity:
+        return None
+    return Reason.STUDY_OF_OTHER_PATIENT, "the study belongs to another patient in the archive"
+
+
+def _verdict(
+    candidate: Candidate, inserted: bool, first: StoredObject | None, misfit: tuple[Reason, str] | None
+) -> Verdict:
+    if inserted:
+        return Verdict(Finding.STORED, candidate.key)
+    if first is not None:
+        if first.sha256 == candidate.sha256 and first.transfer_syntax == candidate.transfer_syntax:
+            return Verdict(Finding.DUPLICATE, first.key)
+        misfit = Reason.SAME_UID_OTHER_CONTENT, "an object with this SOP Instance UID and other content is stored"
+    if misfit is None:
+        raise OperationalError("the object that was in the way is gone")  # tried again by `_retrying`
+    return _conflict(candidate, *misfit)
+
+
+def _identity(patient: Patient) -> PatientIdentity:
+    return PatientIdentity(patient.issuer, patient.patient_id, patient.alone)
+
+
+def _conflict(candidate: Candidate, reason: Reason, explanation: str) -> Verdict:
+    case, _ = raise_case(candidate.case(reason, explanation))
+    return Verdict(Finding.CONFLICT, case.key, reason, explanation)
+
+
+def _known(uids: Iterable[str]) -> dict[str, StoredObject]:
+    """The stored objects with these SOP Instance UIDs."""
+    wanted = list(uids)
+    rows = StoredObject.objects.filter(instance__uid__in=wanted).select_related("instance") if wanted else ()
+    return {row.instance.uid: row for row in rows}
+
+
+def _places(batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
+    """For the series UIDs of the batch their places; nearly always all are there and one query finds them.
+
+    A new series is made only for an object that will go into it: one that the archive has already, or whose study
+    belongs to somebody else, must leave no empty row behind.
+    """
+    places = _existing_places({candidate.facts.series for candidate in batch})
+    homeless = [candidate for candidate in batch if candidate.facts.series not in places]
+    if homeless:
+        known = _known(candidate.facts.sop_instance for candidate in homeless)
+        # In the order of their keys: processes that insert the same rows wait for each other, not in a circle.
+        for candidate in sorted(homeless, key=lambda c: (c.facts.study, c.facts.series)):
+            facts = candidate.facts
+            if facts.series not in places and facts.sop_instance not in known and _misfit(facts, None) is None:
+                places.update(_new_place(candidate, now))
+    return places
+
+
+def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
+    facts = candidate.facts
+    study = _study(candidate, now)
+    series, new = _insert_or_get(
+        Series(uid=facts.series, study=study, **facts.series_columns()),
+    )
+    if not new:  # somebody else's, made a moment ago: perhaps in another study
+        return _existing_places([facts.series])
+    Study.objects.filter(pk=study.pk).update(series_count=F("series_count") + 1)
+    _insert_sequence_rows("series", series.pk, facts.sequence_values("SERIES"))
+    return {facts.series: _Place(series.pk, study.pk, study.uid, _identity(study.patient))}
+
+
+def _existing_places(uids: Iterable[str]) -> dict[str, _Place]:
+    identity = ("study__patient__issuer", "study__patient__patient_id", "study__patient__alone")
+    rows = Series.objects.filter(uid__in=list(uids)).values_list("uid", "pk", "study_id", "study__uid", *identity)
+    return {uid: _Place(pk, study_id, study, PatientIdentity(*rest)) for uid, pk, study_id, study, *rest in rows}
+
+
+def _study(candidate: Candidate, now: datetime) -> Study:
+    """The study of the candidate, inserted when it is new, with its patient."""
+    facts = candidate.facts
+    study = Study.objects.filter(uid=facts.study).select_related("patient").first()
+    if study is not None:
+        return study
+    patient = _patient(candidate)
+    study, new = _insert_or_get(
+        Study(
+            uid=facts.study,
+            patient=patient,
+            facility=candidate.facility,
+            received_at=now,
+            changed_at=now,
+            **facts.study_columns(),
+        )
+    )
+    if new:
+        _insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
+        _compare_patient(candidate, patient)
+    return study
+
+
+def _patient(candidate: Candidate) -> Patient:
+    identity = candidate.facts.identity
+    columns = candidate.facts.patient_columns()
+    patient, new = _insert_or_get(
+        Patient(issuer=identity.issuer, patient_id=identity.patient_id, alone=identity.alone, **columns)
+    )
+    if new:
+        _insert_name_words(patient)
+    else:
+        _fill_gaps(patient, columns)
+    return patient
+
+
+def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
+    """A later study may tell what the first one left open; what is known is never replaced."""
+    fresh = {name: value for name, value in columns.items() if value and not getattr(patient, name)}
+    if fresh:
+        for name, value in fresh.items():
+            setattr(patient, name, value)
+        patient.save(update_fields=list(fresh))
+        if "name" in fresh:
+            _insert_name_words(patient)
+
+
+def _insert_name_words(patient: Patient) -> None:
+    NameWord.objects.bulk_create(
+        (
+            NameWord(patient=patient, word=word[:64], sound=names.sound(word)[:64])
+            for word in dict.fromkeys(names.words(patient.name)[:32])
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def _compare_patient(candidate: Candidate, patient: Patient) -> None:
+    """Raises an exception (the study stays stored) when a known number comes with another name or birth date."""
+    columns = candidate.facts.patient_columns()
+    pairs = (
+        (columns["name_alphabetic_key"], patient.name_alphabetic_key),
+        (columns["birth_date"], patient.birth_date),
+    )
+    if any(came and known and came != known for came, known in pairs):
+        case = candidate.case(
+            Reason.PATIENT_DIFFERS, "this patient number came with another name or birth date than before"
+        )
+        case.key = ""  # the object is stored in its place: nothing lies in quarantine
+        raise_case(case)
+
+
+_Row = TypeVar("_Row", Patient, Study, Series)
+
+#: The columns whose values make a row unique.
+_UNIQUE: dict[type[models.Model], tuple[str, ...]] = {
+    Patient: ("issuer", "patient_id", "alone"),
+    Study: ("uid",),
+    Series: ("uid",),
+    Instance: ("uid",),
+}
+
+
+def _insert_or_get(row: _Row) -> tuple[_Row, bool]:
+    """Inserts the row unless its unique values are taken; returns the row that is there, and whether it is this one."""
+    inserted = _insert_new([row])
+    if inserted:
+        [row.pk] = inserted.values()
+        return row, True
+    model = type(row)
+    return model.objects.get(**{name: getattr(row, name) for name in _UNIQUE[model]}), False
+
+
+def _insert_new(rows: Sequence[models.Model]) -> dict[str, int]:
+    """Inserts those rows (of one table) whose unique values are free; returns their ids by the first of these values.
+
+    One statement, in which the database itself tells which rows are new: Django's ``ignore_conflicts`` does not.
+    """
+    model = type(rows[0])
+    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
+    marks = ", ".join(["(" + ", ".join(["%s"] * len(fields)) + ")"] * len(rows))
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    table, first = connection.ops.quote_name(model._meta.db_table), connection.ops.quote_name(_UNIQUE[model][0])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) VALUES {marks} ON CONFLICT DO NOTHING RETURNING {first}, id",  # noqa: S608 - only names of our own tables
+            values,
+        )
+        return dict(cursor.fetchall())
+
+
+def _insert_instances(items: Sequence[tuple[Candidate, _Place]], now: datetime) -> dict[str, int]:
+    """Inserts the instances that are new; returns their row ids by SOP Instance UID."""
+    if not items:
+        return {}
+    return _insert_new(
+        [
+            Instance(
+                uid=candidate.facts.sop_instance,
+                series_id=place.series_id,
+                sop_class=candidate.facts.sop_class,
+                number=candidate.facts.integer(INSTANCE_NUMBER),
+                attributes=candidate.facts.attributes("IMAGE"),
+                received_at=now,
+            )
+            for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
+        ]
+    )
+
+
+def _insert_objects(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
+    StoredObject.objects.bulk_create(
+        StoredObject(
+            instance_id=instance_id,
+            key=candidate.key,
+            sha256=candidate.sha256,
+            header_sha256=candidate.header_sha256,
+            dataset_offset=candidate.dataset_offset,
+            length=candidate.length,
+            transfer_syntax=candidate.transfer_syntax,
+        )
+        for instance_id, candidate, _ in added
+    )
+
+
+def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
+    for instance_id, candidate, _ in added:
+        _insert_sequence_rows("instance", instance_id, candidate.facts.sequence_values("IMAGE"))
+
+
+def _insert_sequence_rows(owner: str, owner_id: int, values: list[dict[str, Any]]) -> None:
+    if values:
+        SequenceValue.objects.bulk_create(SequenceValue(**{f"{owner}_id": owner_id}, **value) for value in values)
+
+
+def _count(added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
+    """Adds the new objects to the counts of their series and studies."""
+    series: dict[int, int] = {}
+    studies: dict[int, int] = {}
+    for _, _, place in added:
+        series[place.series_id] = series.get(place.series_id, 0) + 1
+        studies[place.study_id] = studies.get(place.study_id, 0) + 1
+    for pk in sorted(series):
+        Series.objects.filter(pk=pk).update(instance_count=F("instance_count") + series[pk])
+    for pk in sorted(studies):
+        Study.objects.filter(pk=pk).update(instance_count=F("instance_count") + studies[pk], changed_at=now)

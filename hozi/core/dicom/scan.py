@@ -1,0 +1,96 @@
+"""Reads through a dataset once, from the first byte to the last: is it whole, and what does the index want of it?
+
+This is what the receive path uses. Nothing is decoded: values stay bytes, pixel data is stepped over. Time grows
+with the number of elements and never faster than the length; memory does not grow with the dataset. Whatever the
+bytes are, the answer is a `Scan` or `Unreadable`.
+
+What devices get wrong and a reader can get over is let pass and told in `Scan.findings`; see `walk`.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hozi.core.dicom import walk
+from hozi.core.dicom.inflate import Buffer, Inflating, Whole
+from hozi.core.dicom.syntaxes import TransferSyntax
+from hozi.core.errors import Unreadable
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a dataset may ask of a reader.
+
+    ``depth``: sequences inside one another. ``elements``: elements, items and fragments in all. ``inflated_bytes``:
+    what a deflated dataset may grow to. ``value_bytes``: what is kept of one wanted value, and of all items of one
+    wanted sequence together (the dataset may have more; the scan's copy is cut). ``items``: items of sequences in all,
+    since every one costs those who read the dataset later an object of their own.
+    """
+
+    depth: int = 64
+    elements: int = 2_000_000
+    inflated_bytes: int = 1 << 30
+    value_bytes: int = 64 << 10
+    items: int = 750_000
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found in a dataset. Holds patient data.
+
+    ``values``: the bytes of the wanted elements of the top level that are there, padding and all; binary numbers are
+    in the byte order that ``little_endian`` tells. ``sequences``: the items of the wanted sequences, each with its
+    wanted elements. ``findings``: oddities that were let pass, in plain words. ``has_pixel_data``: pixel data that is
+    not empty. ``encapsulated``: it is encapsulated, whatever the transfer syntax says.
+    """
+
+    values: dict[int, bytes]
+    sequences: dict[int, list[dict[int, bytes]]]
+    findings: tuple[str, ...]
+    has_pixel_data: bool
+    encapsulated: bool
+    element_count: int
+    little_endian: bool
+
+    def unsigned(self, tag: int) -> int | None:
+        """The number in a wanted US element (UL and UV too, as some devices encode it), or None where there is none."""
+        raw = self.values.get(tag, b"")
+        return int.from_bytes(raw, "little" if self.little_endian else "big") if len(raw) in (2, 4, 8) else None
+
+
+_DEFAULT_LIMITS: Final = Limits()
+
+
+def scan(
+    buffer: Buffer,
+    syntax: TransferSyntax,
+    limits: Limits = _DEFAULT_LIMITS,
+    wanted: Collection[int] | None = None,
+    sequences: Mapping[int, Collection[int]] | None = None,
+) -> Scan:
+    """Walks the whole dataset in ``buffer`` (no file header) and picks out what is wanted.
+
+    ``wanted`` are tags of the top level, ``sequences`` tags of the top level with the tags that are wanted of their
+    items; the default of both is what the index keeps (`keys`). Where an element stands twice, the last one counts,
+    as it does for pydicom. ``buffer`` may be a mapped file; nothing of it is held on to.
+
+    Raises `Unreadable` when the dataset is cut short, is no dataset, or exceeds a limit. The text says where, and
+    never what stands there.
+    """
+    if wanted is None:
+        wanted = _wanted_by_the_index()[0]
+    if sequences is None:
+        sequences = _wanted_by_the_index()[1]
+    source = Inflating(buffer, limits.inflated_bytes) if syntax.deflated else Whole(buffer)
+    raise NotImplementedError
+
+
+@functools.cache
+def _wanted_by_the_index() -> tuple[frozenset[int], dict[int, frozenset[int]]]:
+    from hozi.core.dicom import keys  # not needed by those who say what they want
+
+    return keys.WANTED, {key.tag: frozenset(key.sequence_elements) for key in keys.KEYS if key.sequence_elements}

@@ -1,0 +1,126 @@
+"""`hozi serve`: everything that runs all the time; and each part of it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+import typer
+
+from hozi.doors.cli import logs, supervise
+from hozi.doors.cli.output import AsJson, say, say_json
+from hozi.doors.cli.prepare import alone, load, migrate, open_home, run_folder
+
+if TYPE_CHECKING:
+    from hozi.settings import Settings
+
+PARTS = ("dimse", "worker")
+"""What runs: the DICOM listener, and the worker that does durable jobs."""
+
+log = structlog.get_logger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Enters this command into the program."""
+    app.command()(serve)
+
+
+def serve(
+    only: Annotated[str, typer.Option(help="Run these parts only: dimse, worker, or both with a comma.")] = "",
+    supervisor: Annotated[int, typer.Option(hidden=True)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the archive until it is told to stop (Ctrl-C or SIGTERM)."""
+    parts = list(dict.fromkeys(part.strip() for part in only.split(",") if part.strip())) or list(PARTS)
+    if wrong := [part for part in parts if part not in PARTS]:
+        raise typer.BadParameter(f"there is no part {wrong[0]!r} (there are: {', '.join(PARTS)})")
+    if supervisor:
+        supervise.die_with(supervisor)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.umask(0o077)
+    settings = load()
+    open_home(settings)
+    run = run_folder(settings)
+    [name, what] = [parts[0], f"Hozi's part {parts[0]}"] if len(parts) == 1 else ["serve", "Hozi"]
+    logs.configure(settings.log_level, part=name, as_json=as_json or None)
+    with alone(run / f"{name}.lock", what):
+        if migrate(settings):
+            log.info("database brought up to date")
+        if len(parts) == 1:
+            run_part(name, settings, stop)
+        else:
+            watch = supervise.Supervisor(parts, run, stop, lambda part: _command(part, as_json))
+            watch.run(lambda: _banner(settings, run, as_json))
+
+
+def run_part(part: str, settings: Settings, stop: threading.Event) -> None:
+    """Runs one part in this process until ``stop`` is set. ``run/<part>.json`` says that it is ready, and its ports."""
+    file = run_folder(settings) / f"{part}.json"
+    file.unlink(missing_ok=True)
+
+    def ready(facts: dict[str, Any]) -> None:
+        unfinished = file.with_suffix(".new")
+        unfinished.write_text(json.dumps({"pid": os.getpid(), **facts}))
+        unfinished.replace(file)
+        log.info("ready", **facts)
+
+    try:
+        if part == "dimse":
+            from hozi.doors.dimse import server
+
+            server.run(stop, ready)
+        else:
+            # Registers the handlers of the jobs that this worker can do.
+            from hozi.doors.dimse import commitment  # noqa: F401
+            from hozi.jobs import worker
+
+            ready({})
+            worker.run(stop)
+    finally:
+        file.unlink(missing_ok=True)
+    log.info("stopped")
+
+
+def _command(part: str, as_json: bool) -> list[str]:
+    serve = [sys.executable, "-m", "hozi", "serve", "--only", part, "--supervisor", str(os.getpid())]
+    return [*serve, "--json"] if as_json else serve
+
+
+def ports(run: Path) -> dict[str, Any]:
+    """What the listener said about itself when it was ready: ``pid``, ``port``, ``tls_port``; empty when it is not."""
+    try:
+        facts: dict[str, Any] = json.loads((run / "dimse.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts
+
+
+def _banner(settings: Settings, run: Path, as_json: bool) -> None:
+    facts = ports(run)
+    tls_port = facts.get("tls_port")
+    if as_json:
+        say_json(
+            {
+                "ae_title": settings.ae_title,
+                "host": settings.dicom_host,
+                "port": facts.get("port"),
+                "tls_port": tls_port,
+                "home": settings.home.absolute(),
+            }
+        )
+    else:
+        say("Hozi is ready.")
+        say(f"  DICOM      AE title {settings.ae_title}, address {settings.dicom_host}, port {facts.get('port')}")
+        say(f"  DICOM TLS  {f'port {tls_port}' if tls_port else 'switched off (HOZI_DICOM_TLS_PORT)'}")
+        say(f"  home       {settings.home.absolute()}")
+        say("  devices    let one call, then: hozi device knocked; hozi device admit NO. NAME")
+        say("  stop       Ctrl-C")
+    sys.stdout.flush()

@@ -1,0 +1,36 @@
+"""C-GET: a device fetches objects over the association that it asked on (PS3.4 §C.4.3)."""
+
+from __future__ import annotations
+
+from hozi.core.dimse import status
+from hozi.core.dimse.association import Message
+from hozi.core.errors import Refused, Unreadable
+from hozi.doors.dimse.session import Session
+from hozi.doors.dimse.suboperations import Progress, Trail, selection, send
+
+
+def get(session: Session, message: Message) -> None:
+    """Sends every named object as a C-STORE sub-operation, then says how it went."""
+    if not session.permit.may_retrieve:
+        session.not_allowed(message, "retrieve")
+        return
+    try:
+        wanted = selection(session, message)
+    except Unreadable as error:
+        session.refuse(message, status.UNABLE_TO_PROCESS, str(error))
+        return
+    except Refused as error:
+        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+        return
+    progress = Progress(session, message, wanted.count())
+    trail = Trail(session, session.permit.name)
+    try:
+        for holding in wanted:
+            if progress.check_cancel():
+                break
+            code = send(session.association, holding)
+            trail.add(holding, code is not None and not status.is_failure(code))
+            progress.count(holding, code)
+    finally:
+        trail.write()
+    progress.finish("some objects were refused, or go in no syntax that you take")

@@ -1,0 +1,108 @@
+"""C-MOVE: a device asks for objects to be sent to a registered device (PS3.4 §C.4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from hozi.archive.fetch import Selection, transcoder
+from hozi.core.dimse import status
+from hozi.core.dimse.association import Message, ProposedContext
+from hozi.core.dimse.failures import Rejected, Unreachable
+from hozi.core.dimse.requestor import associate
+from hozi.core.errors import Refused, Unreadable
+from hozi.doors.dimse.reach import reach
+from hozi.doors.dimse.session import Session
+from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send
+from hozi.facilities.devices import Permit, destination
+
+#: Contexts that fit into one association: their IDs are the odd numbers of one byte (PS3.8 §9.3.2.2).
+_MOST_CONTEXTS: Final = 128
+_FALLBACK: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+
+
+def move(session: Session, message: Message) -> None:
+    """Sends every named object to the destination, then tells the requester how it went."""
+    if not session.permit.may_retrieve:
+        session.not_allowed(message, "retrieve")
+        return
+    try:
+        wanted = selection(session, message)
+    except Unreadable as error:
+        session.refuse(message, status.UNABLE_TO_PROCESS, str(error))
+        return
+    except Refused as error:
+        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+        return
+    receiver = destination((message.command.move_destination or "").strip())
+    if receiver is None:
+        session.refuse(message, status.MOVE_DESTINATION_UNKNOWN, "no device with this AE title may receive here")
+        return
+    progress = Progress(session, message, wanted.count())
+    trail = Trail(session, receiver.name)
+    comment = "some objects were refused, or go in no syntax that it takes"
+    try:
+        _send_all(session, message, wanted, receiver, progress, trail)
+    except (Rejected, Unreachable) as error:
+        comment = f"{receiver.ae_title}: {error}"
+    except GONE:
+        comment = f"{receiver.ae_title} ended the association"
+    finally:
+        trail.write()
+    if not progress.cancelled and progress.remaining:
+        _fail_rest(wanted, progress)
+    progress.finish(comment)
+
+
+def _send_all(
+    session: Session, message: Message, wanted: Selection, receiver: Permit, progress: Progress, trail: Trail
+) -> None:
+    """One association for as many SOP classes as fit into it, one after the other."""
+    originator = (session.association.peer.calling_ae, message.command.message_id)
+    groups = list(_groups(wanted.needs()))
+    for contexts in groups:
+        classes = {context.abstract_syntax for context in contexts}
+        holdings = wanted.of_classes(classes) if len(groups) > 1 else iter(wanted)
+        association = associate(**reach(receiver), contexts=contexts)
+        try:
+            for holding in holdings:
+                if progress.check_cancel():
+                    break
+                code = send(association, holding, originator=originator)
+                trail.add(holding, code is not None and not status.is_failure(code))
+                progress.count(holding, code)
+        except BaseException:
+            association.abort()
+            raise
+        association.release()
+        if progress.cancelled:
+            return
+
+
+def _groups(needs: Iterable[tuple[str, str]]) -> Iterator[list[ProposedContext]]:
+    """Proposals for each association: every stored syntax of a SOP class on its own, so that the destination cannot
+    choose one and thereby refuse another, and one context more for what must be decompressed."""
+    by_class: dict[str, list[str]] = {}
+    for sop_class, syntax in needs:
+        by_class.setdefault(sop_class, []).append(syntax)
+    group: list[ProposedContext] = []
+    for sop_class, stored in by_class.items():
+        proposals: list[tuple[str, ...]] = [(syntax,) for syntax in stored]
+        if any(transcoder().can_transcode(syntax, _FALLBACK[0]) for syntax in stored):
+            proposals.append(_FALLBACK)
+        if len(group) + len(proposals) > _MOST_CONTEXTS:
+            yield group
+            group = []
+        group.extend(
+            ProposedContext(2 * (len(group) + n) + 1, sop_class, proposal) for n, proposal in enumerate(proposals)
+        )
+    if group:
+        yield group
+
+
+def _fail_rest(wanted: Selection, progress: Progress) -> None:
+    """Counts what was not even tried as failed, by name (Failed SOP Instance UID List)."""
+    for holding in wanted:
+        if holding.sop_instance not in progress.handled:
+            progress.remaining -= 1
+            progress.failed.append(holding.sop_instance)

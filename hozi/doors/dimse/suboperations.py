@@ -1,0 +1,181 @@
+"""The C-STORE sub-operations of C-MOVE and C-GET: what both have in common (PS3.4 §C.4.2, §C.4.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+
+from hozi.archive.fetch import (
+    ACCESSION_NUMBER,
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_ID,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    Holding,
+    Selection,
+)
+from hozi.audit.record import Code, Entry, Outcome, record_many
+from hozi.core.dicom import identifier
+from hozi.core.dimse import status
+from hozi.core.dimse.association import Association, Context, Message
+from hozi.core.dimse.failures import Aborted, Lost, TimedOut
+from hozi.core.errors import HoziError, Refused
+from hozi.doors.dimse.session import Session
+
+_NAMING: Final = (
+    PATIENT_ID,
+    ISSUER_OF_PATIENT_ID,
+    ACCESSION_NUMBER,
+    STUDY_INSTANCE_UID,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+)
+_LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGES")
+
+#: Between two pending responses at least so long, or a fast receiver is slowed down by them.
+_PENDING_SECONDS = 0.1
+
+
+class InvalidIdentifier(Refused):
+    """The identifier of a retrieve has no level, or names nothing."""
+
+
+def selection(session: Session, message: Message) -> Selection:
+    """The objects that the request's identifier names. Raises `Refused` or `Unreadable`."""
+    dataset = identifier.read(message.dataset(), message.context.transfer_syntax)
+    level = str(dataset.get("QueryRetrieveLevel", "") or "").strip()
+    if level not in _LEVELS:
+        raise InvalidIdentifier("QueryRetrieveLevel is missing or unknown")
+    names: dict[int, list[str]] = {}
+    for tag in _NAMING:
+        value = dataset.get(tag)
+        if value is not None and value.value:
+            values = [value.value] if isinstance(value.value, str) else list(value.value)
+            names[tag] = [str(one).strip(" \0") for one in values]
+    return Selection(names, session.facilities)
+
+
+@dataclass
+class Progress:
+    """Counts the sub-operations of one request and answers it."""
+
+    session: Session
+    message: Message
+    remaining: int
+    completed: int = 0
+    warning: int = 0
+    failed: list[str] = field(default_factory=list)
+    cancelled: bool = False
+    handled: set[str] = field(default_factory=set)
+    _spoke: float = 0.0
+
+    def check_cancel(self) -> bool:
+        """Whether the requester has asked to stop."""
+        if not self.cancelled:
+            self.cancelled = self.session.association.cancelled(self.message.command.message_id)
+        return self.cancelled
+
+    def count(self, holding: Holding, code: int | None) -> None:
+        """One sub-operation ended with the receiver's status, or with None when it did not even begin."""
+        self.remaining -= 1
+        self.handled.add(holding.sop_instance)
+        if code == status.SUCCESS:
+            self.completed += 1
+        elif code is not None and status.is_warning(code):
+            self.warning += 1
+        else:
+            self.failed.append(holding.sop_instance)
+        if self.remaining and time.monotonic() - self._spoke >= _PENDING_SECONDS:
+            self._spoke = time.monotonic()
+            self.session.association.respond(self.message, status.PENDING, **self._counts())
+
+    def _counts(self) -> dict[str, Any]:
+        return {
+            "remaining": self.remaining,
+            "completed": self.completed,
+            "failed": len(self.failed),
+            "warning": self.warning,
+        }
+
+    def finish(self, comment: str = "") -> None:
+        """The final response: success, warning with the list of what failed, failure, or cancelled."""
+        counts = self._counts()
+        if self.cancelled:
+            code = status.CANCEL
+        else:
+            del counts["remaining"]  # only a pending or a cancelled response has it (PS3.7 Table 9.1-4)
+            if not self.failed and not self.warning:
+                code = status.SUCCESS
+            elif self.handled:
+                code = status.SUB_OPERATIONS_COMPLETE_WITH_FAILURES
+            else:
+                code = status.OUT_OF_RESOURCES_SUB_OPERATIONS
+        listed = None
+        if self.failed and code != status.SUCCESS:
+            dataset = Dataset()
+            dataset.FailedSOPInstanceUIDList = self.failed
+            listed = identifier.write(dataset, self.message.context.transfer_syntax)
+        words = {"error_comment": comment[:64]} if comment and code != status.SUCCESS else {}
+        self.session.association.respond(self.message, code, identifier=listed, **counts, **words)
+
+
+def send(receiver: Association, holding: Holding, *, originator: tuple[str, int] | None = None) -> int | None:
+    """One sub-operation; returns the receiver's status, or None when the object could not be sent to it.
+
+    Raises when the association to the receiver is gone.
+    """
+    for context, syntax in _ways(receiver, holding):
+        try:
+            pieces = holding.send_as(syntax)
+        except HoziError:
+            continue
+        answer = receiver.store(context, holding.sop_class, holding.sop_instance, pieces, originator=originator)
+        return answer.status
+    return None
+
+
+def _ways(receiver: Association, holding: Holding) -> Iterator[tuple[Context, str]]:
+    """Accepted contexts in which the object can go, the one with its stored transfer syntax first."""
+    contexts = {c.transfer_syntax: c for c in receiver.contexts_for(holding.sop_class) if c.as_scu}
+    for syntax in holding.syntaxes(contexts):
+        yield contexts[syntax], syntax
+
+
+class Trail:
+    """Who was given which studies: one audit row for each study, when the request is over."""
+
+    def __init__(self, session: Session, receiver: str) -> None:
+        self._session = session
+        self._receiver = receiver
+        self._studies: dict[str, tuple[Holding, int, int]] = {}
+
+    def add(self, holding: Holding, sent: bool) -> None:
+        """One object was sent, or could not be."""
+        _, good, bad = self._studies.get(holding.study, (holding, 0, 0))
+        self._studies[holding.study] = (holding, good + sent, bad + (not sent))
+
+    def write(self) -> None:
+        """Writes the rows."""
+        record_many(
+            Entry(
+                code=Code.INSTANCES_TRANSFERRED,
+                action="R",
+                actor=self._session.permit.name,
+                address=self._session.address,
+                outcome=Outcome.SUCCESS if not bad else Outcome.MINOR_FAILURE,
+                issuer=holding.issuer,
+                patient_id=holding.patient_id,
+                study_uid=study,
+                detail={"receiver": self._receiver, "sent": good, "failed": bad},
+            )
+            for study, (holding, good, bad) in self._studies.items()
+        )
+
+
+#: What ends an association to a receiver in the middle of its sub-operations.
+GONE = (Aborted, Lost, TimedOut)
