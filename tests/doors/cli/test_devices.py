@@ -49,7 +49,7 @@ def test_it_admits_a_device_with_everything_that_can_be_said_of_it(hozi: Command
 def test_it_says_in_words_what_a_device_may_do(hozi: Command) -> None:
     said = hozi(*CT1)
     assert said.out.splitlines() == [
-        "CT1: CT1 at 192.168.1.20 may store, query, retrieve.".join(("Admitted ", "")),
+        "Admitted CT1: CT1 at 192.168.1.20 may store, query, retrieve.",
         "It belongs to MAIN and sees the studies of MAIN.",
     ]
 

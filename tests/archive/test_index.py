@@ -1,0 +1,200 @@
+"""The index' promises under concurrency: constraints decide, nothing is overwritten, counts are right."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from hozi.archive import index
+from hozi.archive.exceptions import Reason
+from hozi.archive.facts import Facts
+from hozi.archive.index import Candidate, Finding, Index, Verdict
+from hozi.archive.models import ExceptionCase, Instance, NameWord, Patient, Series, StoredObject, Study
+from hozi.audit.models import Event
+from hozi.audit.record import Code, Entry
+from hozi.core.dicom.keys import tag_of
+from hozi.core.dicom.scan import Scan
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def candidate(sop: str, *, content: str = "", issuer: str = "MAIN", **elements: str) -> Candidate:
+    """An object of Tendai Mukwindidza's one study, unless ``elements`` (by keyword) say otherwise."""
+    told = {
+        "SOPClassUID": CT,
+        "SOPInstanceUID": sop,
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "PatientID": "0042",
+        "PatientName": "Mukwindidza^Tendai",
+        "PatientBirthDate": "19800418",
+        "Modality": "CT",
+        "InstanceNumber": "7",
+        **elements,
+    }
+    values = {tag_of(keyword): value.encode() for keyword, value in told.items()}
+    facts = Facts(Scan(values, {}, (), True, False, len(values), True), issuer=issuer, default_charset="")
+    sha256 = hashlib.sha256((content or repr(sorted(told.items()))).encode()).hexdigest()
+
+    def audit(verdict: Verdict) -> Entry:
+        return Entry(Code.INSTANCES_TRANSFERRED, "C", "CT1", object_uid=sop, detail={"result": verdict.finding.value})
+
+    def case(reason: Reason, explanation: str) -> ExceptionCase:
+        return ExceptionCase(
+            reason=reason, explanation=explanation, sop_instance_uid=sop, sha256=sha256, key=f"quarantine/{sop}"
+        )
+
+    return Candidate(facts, "MAIN", "1.2.840.10008.1.2.1", sha256, sha256, 400, 1000, f"k/{sha256}", audit, case)
+
+
+def add(*candidates: Candidate) -> list[Finding]:
+    return [Index(lambda: None).add(one).finding for one in candidates]
+
+
+def test_it_stores_an_object_with_its_series_study_and_patient() -> None:
+    assert add(candidate("1.2.3.4.5")) == [Finding.STORED]
+    instance = Instance.objects.select_related("series__study__patient", "stored").get()
+    assert (instance.uid, instance.number, instance.sop_class) == ("1.2.3.4.5", 7, CT)
+    assert (instance.series.modality, instance.series.instance_count) == ("CT", 1)
+    assert (instance.series.study.series_count, instance.series.study.instance_count) == (1, 1)
+    patient = instance.series.study.patient
+    assert (patient.issuer, patient.patient_id, patient.name) == ("MAIN", "0042", "Mukwindidza^Tendai")
+    assert patient.name_alphabetic_key == "mukwindidza^tendai"
+    assert set(NameWord.objects.values_list("word", flat=True)) == {"mukwindidza", "tendai"}
+    assert Event.objects.get().object_uid == "1.2.3.4.5"
+
+
+def test_the_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> None:
+    assert add(candidate("1.5"), candidate("1.5"), candidate("1.5", content="other")) == [
+        Finding.STORED,
+        Finding.DUPLICATE,
+        Finding.CONFLICT,
+    ]
+    assert StoredObject.objects.count() == 1
+    assert Study.objects.get().instance_count == 1
+    case = ExceptionCase.objects.get()
+    assert (case.reason, case.sop_instance_uid) == (Reason.SAME_UID_OTHER_CONTENT, "1.5")
+    assert Event.objects.count() == 3
+
+
+def test_a_study_of_another_patient_leaves_no_row_behind() -> None:
+    verdicts = add(candidate("1.5"), candidate("1.6", PatientID="0043", SeriesInstanceUID="1.2.3.9"))
+    assert verdicts == [Finding.STORED, Finding.CONFLICT]
+    assert ExceptionCase.objects.get().reason == Reason.STUDY_OF_OTHER_PATIENT
+    assert Series.objects.count() == Patient.objects.count() == 1
+
+
+def test_a_series_of_another_study_leaves_no_row_behind() -> None:
+    verdicts = add(candidate("1.5"), candidate("1.6", StudyInstanceUID="1.2.9"))
+    assert verdicts == [Finding.STORED, Finding.CONFLICT]
+    assert ExceptionCase.objects.get().reason == Reason.SERIES_OF_OTHER_STUDY
+    assert Study.objects.count() == 1
+
+
+def test_an_object_that_moved_to_another_study_is_a_conflict_and_makes_no_study() -> None:
+    other = candidate("1.5", StudyInstanceUID="1.2.9", SeriesInstanceUID="1.2.9.1")
+    assert add(candidate("1.5"), other) == [Finding.STORED, Finding.CONFLICT]
+    assert ExceptionCase.objects.get().reason == Reason.SAME_UID_OTHER_CONTENT
+    assert Study.objects.count() == 1
+
+
+def test_the_same_conflict_again_is_counted_not_kept_twice() -> None:
+    other = candidate("1.5", content="other")
+    add(candidate("1.5"), other, other, other)
+    assert ExceptionCase.objects.get().count == 3
+
+
+def test_the_same_number_of_two_issuers_is_two_patients() -> None:
+    other = candidate("1.6", issuer="MPILO", StudyInstanceUID="1.9", SeriesInstanceUID="1.9.1")
+    own = candidate("1.7", IssuerOfPatientID="PARIRENYATWA", StudyInstanceUID="1.8", SeriesInstanceUID="1.8.1")
+    assert add(candidate("1.5"), other, own) == [Finding.STORED] * 3
+    assert set(Patient.objects.values_list("issuer", flat=True)) == {"MAIN", "MPILO", "PARIRENYATWA"}
+
+
+def test_patients_without_number_are_never_one_patient() -> None:
+    first = candidate("1.5", PatientID="")
+    second = candidate("1.6", PatientID="", StudyInstanceUID="1.9", SeriesInstanceUID="1.9.1")
+    again = candidate("1.7", PatientID="")
+    assert add(first, second, again) == [Finding.STORED] * 3
+    assert Patient.objects.count() == 2
+
+
+def test_a_known_number_with_another_name_is_stored_and_reported() -> None:
+    other = candidate("1.6", PatientName="Chiedza^Rudo", StudyInstanceUID="1.9", SeriesInstanceUID="1.9.1")
+    assert add(candidate("1.5"), other) == [Finding.STORED, Finding.STORED]
+    case = ExceptionCase.objects.get()
+    assert (case.reason, case.key) == (Reason.PATIENT_DIFFERS, "")
+    assert Patient.objects.get().name == "Mukwindidza^Tendai"
+
+
+def test_a_later_study_fills_what_the_first_left_open() -> None:
+    first = candidate("1.5", PatientName="", PatientSex="")
+    second = candidate("1.6", PatientSex="F", StudyInstanceUID="1.9", SeriesInstanceUID="1.9.1")
+    add(first, second)
+    patient = Patient.objects.get()
+    assert (patient.name, patient.sex) == ("Mukwindidza^Tendai", "F")
+    assert NameWord.objects.count() == 2
+    assert not ExceptionCase.objects.exists()
+
+
+def together(work: list[Callable[[], Any]]) -> list[Any]:
+    """Runs every function in a thread of its own, all at the same moment."""
+    results: list[Any] = [None] * len(work)
+    gate = threading.Barrier(len(work))
+
+    def run(position: int) -> None:
+        gate.wait()
+        try:
+            results[position] = work[position]()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(work))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_many_senders_at_once_share_transactions_and_all_counts_are_right() -> None:
+    commits = []
+    shared = Index(lambda: commits.append(None))
+    verdicts = together(
+        [lambda n=n: [shared.add(candidate(f"1.{n}.{i}")).finding for i in range(5)] for n in range(1, 9)]
+    )
+    assert verdicts == [[Finding.STORED] * 5] * 8
+    assert len(commits) <= 40
+    assert Study.objects.get().instance_count == Series.objects.get().instance_count == 40
+    assert Patient.objects.count() == 1
+
+
+def test_two_indexes_as_in_two_processes_make_one_patient_study_and_series() -> None:
+    indexes = [Index(lambda: None) for _ in range(4)]
+    verdicts = together(
+        [lambda n=n: [indexes[n].add(candidate(f"1.{i}")).finding for i in range(6)] for n in range(4)]
+    )
+    everything = [finding for each in verdicts for finding in each]
+    assert everything.count(Finding.STORED) == 6
+    assert everything.count(Finding.DUPLICATE) == 18
+    assert (Patient.objects.count(), Study.objects.count(), Series.objects.count()) == (1, 1, 1)
+    assert Study.objects.get().instance_count == 6
+
+
+def test_one_bad_row_does_not_take_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = index._Waiting(candidate("1.5")), index._Waiting(candidate("1.6", Modality="X" * 16))
+    object.__setattr__(bad.candidate, "key", good.candidate.key)  # violates the key's uniqueness
+    shared = Index(lambda: None)
+    shared._queue = [good, bad]
+    shared._commit_next()
+    assert good.verdict is not None
+    assert good.verdict.finding is Finding.STORED
+    assert bad.error is not None
+    assert Instance.objects.count() == 1
