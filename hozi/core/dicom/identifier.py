@@ -37,6 +37,19 @@ _SINGLE_VALUED_VRS: Final = frozenset({"ST", "LT", "UT", "UR"})
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d", "AT": "L"}
 _LONGEST_SHORT: Final = 0xFFFE
 
+# What pydicom says to bytes that it reads otherwise than the scan does.
+_UNREADABLE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RecursionError,
+    struct.error,
+)
+
 # pydicom warns about what it does not know (a misspelt character set); the filters of warnings belong to the process.
 _silence = threading.Lock()
 
@@ -55,7 +68,7 @@ def read(data: bytes, transfer_syntax: str, default_charset: str = "") -> Datase
         with _silence, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _plain(read_dataset(BytesIO(data), not syntax.explicit, syntax.little_endian), "", default_charset)
-    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, struct.error, AttributeError):
+    except _UNREADABLE:
         # pydicom's reasons may quote values
         raise Unreadable("the identifier cannot be read") from None
 

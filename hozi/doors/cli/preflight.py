@@ -188,12 +188,9 @@ def database(settings: Settings) -> Iterator[Finding]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         yield Finding("fail", "database", f"it does not answer: {reason}", "start it, and check HOZI_DATABASE_URL")
         return
-    try:
-        if connection.vendor == "postgresql":
-            yield from _postgresql()
-        yield from _tables()
-    finally:
-        connection.close()
+    if connection.vendor == "postgresql":
+        yield from _postgresql()
+    yield from _tables()
 
 
 def _sqlite_version() -> Iterator[Finding]:

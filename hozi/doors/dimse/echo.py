@@ -139,7 +139,12 @@ def _explain(error: HoziError, call: _Call) -> EchoReport:
             False,
             f"{call.place} hung up without a word.",
             "Some devices do that when they do not know the caller: enter this archive there, with AE title "
-            f"{call.calling_ae} and its address. Or another kind of service listens at this port.",
+            f"{call.calling_ae} and its address. "
+            + (
+                "Or it does not accept this archive's certificate: install HOZI_TLS_CA there."
+                if call.secure
+                else "Or another kind of service listens at this port."
+            ),
             str(error),
         )
     return EchoReport(False, f"{call.called_ae} at {call.place} could not be called.", "", str(error))
@@ -210,10 +215,15 @@ def _no_tls(error: Unreachable, call: _Call) -> EchoReport:
     if not call.secure:
         return _wants_tls(call, str(error))
     cause = error.__cause__
+    # With TLS 1.3 our side of the handshake is over before the peer looks at our certificate.
+    after_the_handshake = isinstance(cause, Lost)
+    if after_the_handshake and cause is not None:
+        cause = cause.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _not_trusted(cause, error, call)
     reason = (getattr(cause, "reason", None) or "").upper()
-    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason or "ACCESS_DENIED" in reason):
+    about_our_certificate = "CERTIFICATE" in reason or "UNKNOWN_CA" in reason or "ACCESS_DENIED" in reason
+    if after_the_handshake or ("ALERT" in reason and about_our_certificate):
         expired = "its date has passed" if "EXPIRED" in reason else "it does not know the authority that issued it"
         return EchoReport(
             False,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ import structlog
 
 from hozi.doors.cli.app import run
 from hozi.facilities import devices
+from tests.guards.rules import ROOT
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Answer:
 
 
 Command = Callable[..., Answer]
+
+
+def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m hozi` in an environment of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "hozi", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.fixture

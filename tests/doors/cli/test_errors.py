@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,19 +12,7 @@ from typer.main import get_command
 
 from hozi.doors.cli.app import app
 from hozi.doors.cli.output import printable
-from tests.doors.cli.conftest import Command
-from tests.guards.rules import ROOT
-
-
-def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m hozi` in an environment of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "hozi", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+from tests.doors.cli.conftest import Command, program
 
 
 def commands(group: object, name: str = "") -> Iterator[tuple[str, object]]:

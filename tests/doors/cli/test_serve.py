@@ -1,0 +1,190 @@
+"""`hozi serve` as people run it: a program that is started, called, killed and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
+from tests.doors.cli.conftest import program
+from tests.guards.rules import ROOT
+
+pytestmark = pytest.mark.database
+
+SECONDS = 60
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return answer
+
+
+class Archive:
+    """A home folder, and what runs on it."""
+
+    def __init__(self, home: Path, database: str) -> None:
+        self.home = home
+        self.facts = {
+            "HOZI_HOME": str(home),
+            "HOZI_DATABASE_URL": database,
+            "HOZI_DICOM_HOST": "127.0.0.1",
+            "HOZI_DICOM_PORT": "0",
+        }
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hozi", "serve", *options],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.facts},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def ready(self, part: str) -> dict[str, Any]:
+        """What the part said of itself when it was ready; waits for it."""
+
+        def read() -> dict[str, Any] | None:
+            try:
+                facts: dict[str, Any] = json.loads((self.home / "run" / f"{part}.json").read_text())
+            except (OSError, ValueError):
+                return None
+            return facts
+
+        answer: dict[str, Any] = wait_for(read)
+        return answer
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return program(*arguments, **self.facts)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, own_database: str) -> Iterator[Archive]:
+    archive = Archive(tmp_path / "home", own_database)
+    yield archive
+    for process in archive.processes:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
+def call(port: int) -> Any:
+    """An association of CT1 with the archive, by pynetdicom."""
+    ae = AE(ae_title="CT1")
+    ae.add_requested_context(Verification)
+    return ae.associate("127.0.0.1", port, ae_title="HOZI")
+
+
+def echoes(port: int) -> bool:
+    association = call(port)
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status.Status == 0)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_device_knocks_is_admitted_and_answered_and_everything_stops_cleanly(archive: Archive) -> None:
+    process = archive.start("--json")
+    port = archive.ready("dimse")["port"]
+    refused = call(port)
+    assert refused.is_rejected
+    assert not refused.is_established
+    [knock] = json.loads(archive.run("device", "knocked", "--json").stdout)
+    assert (knock["calling_ae"], knock["reason"], knock["address"]) == ("CT1", "calling-ae", "127.0.0.1")
+    assert archive.run("device", "admit", str(knock["number"]), "CT1").returncode == 0
+    wait_for(lambda: echoes(port))
+    parts = [archive.ready(part)["pid"] for part in ("dimse", "worker")]
+    assert archive.run("doctor").returncode == 0
+
+    process.terminate()
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert all(map(gone, parts))
+    assert not list((archive.home / "run").glob("*.json"))
+    banner = json.loads(out)
+    assert (banner["ae_title"], banner["port"], banner["tls_port"]) == ("HOZI", port, None)
+    assert banner["home"] == str(archive.home)
+    events = [json.loads(line) for line in err.splitlines()]
+    assert {"ready", "stopped"} <= {event["event"] for event in events}
+    assert "Traceback" not in err
+
+
+def test_it_says_where_everything_is(archive: Archive) -> None:
+    process = archive.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "Hozi is ready.\n"
+    port = archive.ready("dimse")["port"]
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=SECONDS)
+    assert f"AE title HOZI, address 127.0.0.1, port {port}" in out
+    assert "DICOM TLS  switched off" in out
+    assert str(archive.home) in out
+    assert "hozi device admit" in out
+    assert process.returncode == 0
+
+
+def test_the_home_is_made_for_this_account_only_and_serves_one_archive_at_a_time(archive: Archive) -> None:
+    archive.start()
+    archive.ready("worker")
+    assert archive.home.stat().st_mode & 0o777 == 0o700
+    assert not [path for path in archive.home.rglob("*") if path.stat().st_mode & 0o077]
+    second = archive.run("serve")
+    assert second.returncode == 1
+    [line] = second.stderr.splitlines()
+    assert f"already (process {archive.processes[0].pid})" in line
+    # A part that runs cannot be started beside it either.
+    assert "runs on" in archive.run("serve", "--only", "worker").stderr
+
+
+def test_a_listener_that_was_killed_comes_back(archive: Archive) -> None:
+    archive.start()
+    worker = archive.ready("worker")["pid"]
+    first = archive.ready("dimse")["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: archive.ready("dimse")["pid"] != first)
+    assert call(archive.ready("dimse")["port"]).is_rejected
+    assert archive.ready("worker")["pid"] == worker
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed_and_it_can_be_started_again(archive: Archive) -> None:
+    process = archive.start()
+    parts = [archive.ready(part)["pid"] for part in ("dimse", "worker")]
+    process.kill()
+    process.communicate()
+    wait_for(lambda: all(map(gone, parts)))
+    archive.start()
+    wait_for(lambda: archive.ready("dimse")["pid"] not in parts and call(archive.ready("dimse")["port"]).is_rejected)
+
+
+def test_one_part_runs_alone(archive: Archive) -> None:
+    process = archive.start("--only", "worker")
+    assert archive.ready("worker")["pid"] == process.pid
+    assert not (archive.home / "run" / "dimse.json").exists()
+    process.terminate()
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert not (archive.home / "run" / "worker.json").exists()
