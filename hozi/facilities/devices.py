@@ -233,7 +233,8 @@ def admit(
     - Anybody else becomes the new device ``name``; or, where ``name`` is a device with the same AE title,
       that device has moved to the address from which it knocked.
 
-    Raises Refused when it no longer applies or ``name`` is missing.
+    Without ``name`` it is called by its AE title. Raises Refused when it no longer applies, or when it must be said
+    whether a device has moved or is another one.
     """
     with transaction.atomic():
         if knock.reason in ("called-ae", "certificate"):
@@ -245,14 +246,17 @@ def admit(
             else:
                 raise Refused(f"{row.name} must call over TLS and did not: switch TLS on at the device")
             permit = _change(row, actor)
-        elif not name.strip():
-            raise Refused("Give the device a name")
-        elif moved := Device.objects.filter(name=name.strip(), ae_title=knock.calling_ae).first():
+        elif not name.strip() and knock.reason == "address":
+            raise Refused(
+                f"{knock.calling_ae} is admitted at another address: give that device's name if it has moved, "
+                "or a new name if this is another one"
+            )
+        elif moved := Device.objects.filter(name=name.strip() or None, ae_title=knock.calling_ae).first():
             moved.host = _written(_network_given(knock.address))
             permit = _change(moved, actor)
         else:
             permit = add(
-                name,
+                name.strip() or knock.calling_ae,
                 ae_title=knock.calling_ae,
                 host=knock.address,
                 port=port,

@@ -242,9 +242,14 @@ def test_a_stranger_who_called_the_right_name_has_no_second_one() -> None:
     assert devices.admit(knock("calling-ae"), "CT1", own_ae="HOZI", actor=ADMIN).called_as == ""
 
 
-def test_a_stranger_needs_a_name() -> None:
-    with pytest.raises(Refused, match="Give the device a name"):
-        devices.admit(knock("calling-ae"), own_ae="HOZI", actor=ADMIN)
+def test_a_stranger_without_a_name_is_called_by_its_ae_title() -> None:
+    assert devices.admit(knock("calling-ae"), own_ae="HOZI", actor=ADMIN).name == "CT1"
+    assert devices.recent() == []
+
+
+def test_a_known_title_at_another_address_needs_a_name_to_tell_whether_it_moved() -> None:
+    with pytest.raises(Refused, match="if it has moved"):
+        devices.admit(knock("address"), own_ae="HOZI", actor=ADMIN)
     assert len(devices.recent()) == 1
 
 

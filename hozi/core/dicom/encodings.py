@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from hozi.core.dicom.inflate import Buffer
+from hozi.core.dicom.inflate import Buffer, Whole
 from hozi.core.dicom.syntaxes import TransferSyntax
 
 Unpack = Callable[[Buffer, int], tuple[Any, ...]]
@@ -19,14 +19,14 @@ DELIMITERS: Final = 0xFFFE
 ITEM: Final = 0xE000
 ITEM_END: Final = 0xE00D
 SEQUENCE_END: Final = 0xE0DD
+ITEM_TAGS: Final = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+SEQUENCE_END_TAGS: Final = (b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd")
+"""Their bytes in little and in big endian."""
 
-SHORT_VRS: Final = frozenset(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS")
-    + (b"ST", b"TM", b"UI", b"UL", b"US")
-)
+SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """Value representations whose length has 16 bits in explicit VR (PS3.5 table 7.1-2)."""
 
-LONG_VRS: Final = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose length has 32 bits in explicit VR (PS3.5 table 7.1-1)."""
 
 VRS: Final = SHORT_VRS | LONG_VRS
@@ -64,3 +64,42 @@ def of(syntax: TransferSyntax) -> Encoding:
     if not syntax.explicit:
         return IMPLICIT_LITTLE
     return EXPLICIT_LITTLE if syntax.little_endian else EXPLICIT_BIG
+
+
+def is_vr_like(vr: bytes) -> bool:
+    """Whether these bytes are two capital letters, as every VR is (PS3.5 §7.1.2), also one that is not known yet."""
+    return len(vr) == 2 and vr.isalpha() and vr.isupper()
+
+
+def read_unknown(source: Whole, encoding: Encoding, position: int, end: int) -> tuple[int, int, bool]:
+    """Makes out an explicit element whose VR is not a known one: where its value begins, its length, is it implicit.
+
+    New value representations are to have the long form (PS3.5 §6.2). What is no VR at all is mostly part of the length
+    of an element in implicit VR. That form counts behind which something else makes sense.
+    """
+    source.load(position, 24)
+    offset = position - source.base
+    group, element, vr, short = encoding.header(source.buffer, offset)
+    (implicit,) = encoding.item(source.buffer, offset)[2:]
+    tag, start = group << 16 | element, position + 8
+    forms = [(start, short, False)]
+    if short == 0 and start + 4 <= source.loaded:
+        forms.insert(0, (start + 4, encoding.long(source.buffer, offset + 8)[0], False))
+    forms.insert(len(forms) if is_vr_like(vr) else 0, (start, implicit, True))
+    for form in forms:
+        if _makes_sense(source, encoding, *form[:2], end, tag):
+            return form
+    return next((form for form in forms if form[0] + form[1] <= end), forms[0])
+
+
+def _makes_sense(source: Whole, encoding: Encoding, start: int, length: int, end: int, tag: int) -> bool:
+    """Whether a value of this length would be followed by the end, or by a later element as far as can be seen."""
+    if length == UNDEFINED:
+        return source.read(start, 4) in (*ITEM_TAGS, *SEQUENCE_END_TAGS)
+    after = start + length
+    if after == end:
+        return True
+    if after + 8 > min(end, source.loaded):
+        return False
+    group, element = encoding.item(source.buffer, after - source.base)[:2]
+    return bool(group << 16 | element > tag)

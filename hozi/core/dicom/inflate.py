@@ -12,12 +12,14 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 _PIECE_OUT: Final = 256 << 10
 _PIECE_IN: Final = 64 << 10
+_BEHIND: Final = 64
+"""How far the reader may step back: over the header of what turned out to be too long for what it stands in."""
 
 
 class Whole:
     """A dataset that lies in memory or in a mapped file. Positions count from its first byte.
 
-    ``buffer`` holds the bytes from ``base`` up to ``loaded``; no dataset ends behind ``limit``.
+    ``buffer`` holds the bytes from ``base`` up to ``loaded``; the dataset ends at ``limit``, or before it.
     """
 
     __slots__ = ("base", "buffer", "limit", "loaded")
@@ -49,13 +51,14 @@ class Inflating(Whole):
     """A deflated dataset, of which about 256 KiB are in memory at any time.
 
     Raises `Unreadable` for a broken or unfinished stream, and as soon as more than ``limit`` bytes come out of it.
+    Where the dataset ends is known only when its last piece has been read; ``limit`` then is that.
     """
 
-    __slots__ = ("_deflated", "_fed", "_finished", "_rest", "_stream")
+    __slots__ = ("_deflated", "_fed", "_finished", "_most", "_rest", "_stream")
 
     def __init__(self, deflated: Buffer, limit: int) -> None:
         super().__init__(b"")
-        self.limit = limit
+        self.limit = self._most = limit
         self._deflated = deflated
         self._fed = 0
         self._rest = b""
@@ -63,23 +66,26 @@ class Inflating(Whole):
         self._finished = False
 
     def load(self, position: int, size: int) -> None:
-        """See `Whole.load`. Positions have to grow from call to call."""
+        """See `Whole.load`. Positions have to grow from call to call, but for a few bytes."""
         if position + size <= self.loaded:
             return
-        pieces = [bytes(self.buffer[max(position - self.base, 0) :])]
-        begin = min(position, self.loaded)
+        begin = max(position - _BEHIND, self.base)
+        pieces = [bytes(self.buffer[begin - self.base :])]
+        begin = min(begin, self.loaded)
         while self.loaded < position + size and not self._finished:
             piece = self._inflate()
-            if self.loaded <= position:
+            if self.loaded <= position - _BEHIND:
                 begin, pieces = self.loaded, []
             self.loaded += len(piece)
-            if self.loaded > self.limit:
-                raise Unreadable(f"The deflated dataset inflates to more than {self.limit} bytes.")
+            if self.loaded > self._most:
+                raise Unreadable(f"The deflated dataset inflates to more than {self._most} bytes.")
             pieces.append(piece)
+        if self._finished:
+            self.limit = self.loaded
         if position > self.loaded:
             raise Unreadable(f"The dataset is cut short: it ends at byte {self.loaded}, inside a value.")
-        self.buffer = b"".join(pieces)[position - begin :]
-        self.base = position
+        self.buffer = b"".join(pieces)
+        self.base = begin
 
     def has_surplus(self) -> bool:
         """See `Whole.has_surplus`. One byte is padding, which the standard asks for."""

@@ -27,9 +27,9 @@ PreambleKind = Literal["empty", "tiff", "executable", "other"]
 
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PROGRAMS: Final = (
-    (b"MZ", b"ZM", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf")
-    + (b"\xfe\xed\xfa\xce", b"\0asm", b"dex\n", b"PK\3\4", b"PK\5\6", b"L\0\0\0\x01\x14\x02\0", b"\xd0\xcf\x11\xe0", b"{\\rtf", b"#!")
-    + (b"!<arch>", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"MSCF", b"ITSF", b"@echo", b"%!PS")
+    *(b"MZ", b"ZM", b"\x7fELF", b"\0asm", b"dex\n", b"L\0\0\0\x01\x14\x02\0", b"!<arch>"),
+    *(b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce"),
+    *(b"PK\3\4", b"PK\5\6", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b", b"MSCF", b"ITSF", b"\xd0\xcf\x11\xe0", b"{\\rtf"),
 )
 """How files begin that a computer runs, unpacks or interprets when somebody opens them."""
 

@@ -10,15 +10,13 @@ What devices get wrong and a reader can get over is let pass and told in `Scan.f
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hozi.core.dicom import walk
+from hozi.core.dicom import encodings, walk
 from hozi.core.dicom.inflate import Buffer, Inflating, Whole
 from hozi.core.dicom.syntaxes import TransferSyntax
-from hozi.core.errors import Unreadable
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,36 @@ def scan(
     Raises `Unreadable` when the dataset is cut short, is no dataset, or exceeds a limit. The text says where, and
     never what stands there.
     """
-    if wanted is None:
-        wanted = _wanted_by_the_index()[0]
+    if isinstance(buffer, memoryview) and buffer.format != "B":
+        buffer = buffer.cast("B")
+    index_values, index_sequences = _wanted_by_the_index() if wanted is None or sequences is None else ((), {})
     if sequences is None:
-        sequences = _wanted_by_the_index()[1]
+        sequences = index_sequences
+    wanted = index_values if wanted is None else frozenset(wanted).difference(sequences)
     source = Inflating(buffer, limits.inflated_bytes) if syntax.deflated else Whole(buffer)
-    raise NotImplementedError
+    caps = walk.Caps(limits.depth, limits.elements, limits.items, limits.value_bytes)
+    encoding = encodings.of(syntax)
+    walker = walk.Walk(source, encoding, caps, wanted, sequences)
+    walker.run()
+    findings = [text for bit, text in walk.ODDITIES.items() if walker.oddities & bit]
+    if source.has_surplus() and walk.ODDITIES[walk.TRAILING] not in findings:
+        findings.append(walk.ODDITIES[walk.TRAILING])
+    if walker.has_pixel_data and walker.encapsulated != syntax.encapsulated:
+        findings.append("pixel data is encapsulated, or is not, against the transfer syntax")
+    return Scan(
+        walker.values,
+        walker.sequences,
+        tuple(findings),
+        walker.has_pixel_data,
+        walker.encapsulated,
+        walker.count,
+        syntax.little_endian,
+    )
 
 
 @functools.cache
 def _wanted_by_the_index() -> tuple[frozenset[int], dict[int, frozenset[int]]]:
     from hozi.core.dicom import keys  # not needed by those who say what they want
 
-    return keys.WANTED, {key.tag: frozenset(key.sequence_elements) for key in keys.KEYS if key.sequence_elements}
+    sequences = {key.tag: frozenset(key.sequence_elements) for key in keys.KEYS if key.sequence_elements}
+    return frozenset(keys.WANTED).difference(sequences), sequences

@@ -23,6 +23,7 @@ from hozi.core.dicom.encodings import (
     IMPLICIT_LITTLE,
     ITEM,
     ITEM_END,
+    ITEM_TAGS,
     LONG_VRS,
     SEQUENCE_END,
     SHORT_VRS,
@@ -30,6 +31,8 @@ from hozi.core.dicom.encodings import (
     UNKNOWN,
     VRS,
     Encoding,
+    is_vr_like,
+    read_unknown,
 )
 from hozi.core.dicom.inflate import Whole
 from hozi.core.errors import Unreadable
@@ -68,6 +71,10 @@ _AHEAD: Final = 24
 _ITEM_COST: Final = 64
 """What a kept item counts for against the limit on kept values, beside its values."""
 _NOTHING: Final[frozenset[int]] = frozenset()
+_ITEM_BYTE: Final = 0xFE
+"""The least byte that an item begins with, in either byte order."""
+_END_OF_ITEM: Final = (DELIMITERS, ITEM_END)
+_PIECE: Final = 64 << 10
 
 
 class Caps(NamedTuple):
@@ -85,7 +92,8 @@ class _Frame:
 
     ``end``: where it ends at the latest. ``own_end``: it has a length itself. ``bounded``: it, or something around it,
     has one. ``certain``: it and all around it are declared to be sequences, and not only look like it. ``previous``:
-    the last tag in it. ``kept``: where its wanted values go. ``items``: of a sequence, where its items go.
+    the last tag in it. ``kept``: where its wanted values go, each cut to ``room``. ``items``: of a sequence,
+    where its items go.
     """
 
     in_sequence: bool
@@ -96,6 +104,7 @@ class _Frame:
     encoding: Encoding
     wanted: Collection[int] = _NOTHING
     kept: dict[int, bytes] = field(default_factory=dict)
+    room: int = 0
     items: list[dict[int, bytes]] | None = None
     previous: int = 0
 
@@ -124,11 +133,12 @@ class Walk:
         self._source = source
         self._caps = caps
         self._wanted_sequences = sequences
-        self._frame = _Frame(False, source.limit, False, False, True, encoding, wanted, self.values)
+        source.load(0, _AHEAD)
+        self._frame = _Frame(False, source.limit, False, False, True, encoding, wanted, self.values, caps.value_bytes)
         self._outer: list[_Frame] = []
         self._position = 0
         self._items = 0
-        self._room = caps.value_bytes
+        self._room = 0
         self._done = False
 
     def run(self) -> None:
@@ -150,7 +160,6 @@ class Walk:
     def _begin(self) -> None:
         """Steps over a file header that was left in the dataset (E16), and looks which encoding it really has."""
         source, frame = self._source, self._frame
-        source.load(0, _AHEAD)
         meta, position = part10.read_meta(source.buffer, 0)
         if meta:
             self.oddities |= GROUP_2
@@ -165,7 +174,7 @@ class Walk:
             # As the length of a first element, these letters would mean 16 KiB and more.
             frame.encoding = EXPLICIT_LITTLE
             self.oddities |= OTHER_ENCODING
-        elif frame.encoding is EXPLICIT_LITTLE and not _is_letters(vr):
+        elif frame.encoding is EXPLICIT_LITTLE and not is_vr_like(vr):
             group, _, length = IMPLICIT_LITTLE.header(start, 0)
             if 0 < group < DELIMITERS and (length == UNDEFINED or position + _HEADER + length <= source.limit):
                 frame.encoding = IMPLICIT_LITTLE
@@ -177,7 +186,7 @@ class Walk:
         """Goes through the elements of a dataset or item in explicit VR, until it ends or a sequence opens."""
         source, frame = self._source, self._frame
         buffer, base, loaded = source.buffer, source.base, source.loaded
-        end, previous, wanted, kept, room = frame.end, frame.previous, frame.wanted, frame.kept, self._room
+        end, previous, wanted, kept, room = frame.end, frame.previous, frame.wanted, frame.kept, frame.room
         header, long = frame.encoding.header, frame.encoding.long
         position = self._position
         fence = (end if end < loaded else loaded) - _HEADER
@@ -190,8 +199,10 @@ class Walk:
                 fence = (end if end < loaded else loaded) - _HEADER
             group, element, vr, length = header(buffer, position - base)
             tag = group << 16 | element
-            if tag <= previous and self._is_padding(tag, previous, position):
-                return
+            if tag <= previous:
+                self._pause(position, count, previous)
+                if self._is_padding(tag):
+                    return
             if vr in SHORT_VRS:
                 start = position + 8
             else:
@@ -207,9 +218,19 @@ class Walk:
                     if group == DELIMITERS:
                         self._delimiter(element)
                         return
-                    start, length = self._read_unknown(tag, vr)
+                    start, length, is_implicit = read_unknown(source, frame.encoding, position, min(end, source.limit))
+                    self.oddities |= OTHER_ENCODING if is_implicit else UNKNOWN_VR
                     vr = b"UN"
-                if length >= _HEADER and self._has_structure(tag, vr, start, length):
+                if (
+                    length
+                    and (
+                        vr == b"SQ"
+                        or length == UNDEFINED
+                        or buffer[start - base] >= _ITEM_BYTE
+                        or group == _PIXEL_DATA_GROUP
+                    )
+                    and self._has_structure(tag, vr, start, length)
+                ):
                     self._pause(position, count + 1, tag)
                     self._step_into(tag, vr, start, length)
                     return
@@ -234,7 +255,7 @@ class Walk:
         """The same for implicit VR, where only its first bytes tell a sequence of defined length from other values."""
         source, frame = self._source, self._frame
         buffer, base, loaded = source.buffer, source.base, source.loaded
-        end, previous, wanted, kept, room = frame.end, frame.previous, frame.wanted, frame.kept, self._room
+        end, previous, wanted, kept, room = frame.end, frame.previous, frame.wanted, frame.kept, frame.room
         header = frame.encoding.header
         position = self._position
         fence = (end if end < loaded else loaded) - _HEADER
@@ -247,22 +268,24 @@ class Walk:
                 fence = (end if end < loaded else loaded) - _HEADER
             group, element, length = header(buffer, position - base)
             tag = group << 16 | element
-            if tag <= previous and self._is_padding(tag, previous, position):
-                return
+            if tag <= previous:
+                self._pause(position, count, previous)
+                if self._is_padding(tag):
+                    return
             if group == DELIMITERS:
                 self._pause(position, count, previous)
                 self._delimiter(element)
                 return
             start = position + 8
             position = start + length
-            if length >= _HEADER:
+            if length >= _HEADER or (length and group == _PIXEL_DATA_GROUP):
                 if start + _HEADER > loaded:
                     source.load(start, _HEADER)
                     buffer, base, loaded = source.buffer, source.base, source.loaded
                     fence = (end if end < loaded else loaded) - _HEADER
                 if length == UNDEFINED or (
                     position <= end
-                    and (buffer[start - base] == _ITEM_BYTE or group == _PIXEL_DATA_GROUP)
+                    and (buffer[start - base] >= _ITEM_BYTE or group == _PIXEL_DATA_GROUP)
                     and self._has_structure(tag, b"UN", start, length)
                 ):
                     self._pause(start, count + 1, tag)
@@ -320,24 +343,25 @@ class Walk:
             raise self._cut_short()
         return False
 
-    def _is_padding(self, tag: int, previous: int, position: int) -> bool:
+    def _is_padding(self, tag: int) -> bool:
         """Looks into why a tag is not greater than the one before. Zeros up to the end of the dataset end the walk."""
-        if self._outer:
-            self.oddities |= REPEATED if tag == previous else ORDER
-            return False
-        if tag == 0:
-            self._step_over_zeros(position)
+        previous = self._frame.previous
+        if tag == 0 and not self._outer:
+            self._step_over_zeros()
             self.oddities |= TRAILING
             self._done = True
             return True
-        self.oddities |= GROUP_2 if tag >> 16 == 0x0002 else REPEATED if tag == previous else ORDER
+        if tag >> 16 == 0x0002 and not self._outer:
+            self.oddities |= GROUP_2
+        else:
+            self.oddities |= REPEATED if tag == previous else ORDER
         return False
 
-    def _step_over_zeros(self, position: int) -> None:
-        while piece := self._source.read(position, _PIECE):
+    def _step_over_zeros(self) -> None:
+        while piece := self._source.read(self._position, _PIECE):
             if piece.count(0) != len(piece):
-                raise Unreadable(f"What stands at byte {position} of the dataset is no element.")
-            position += len(piece)
+                raise Unreadable(f"What stands at byte {self._position} of the dataset is no element.")
+            self._position += len(piece)
 
     def _overrun(self) -> None:
         """A value ends behind the end of what it stands in: goes on there, if there is something to go on in."""
@@ -353,11 +377,178 @@ class Walk:
         """Whether a value is made of items, so that the walk has to go into it."""
         if vr == b"SQ" or length == UNDEFINED:
             return True
-        if tag in _PIXEL_DATA and not self._outer:
-            self.has_pixel_data = True
-            self.encapsulated = False
+        if tag in _PIXEL_DATA:
+            if not self._outer:
+                self.has_pixel_data, self.encapsulated = True, False
             return False
-        source = self._source
-        if vr != b"UN" or tag >> 16 == _PIXEL_DATA_GROUP or start + length > self._frame.end:
+        if vr != b"UN" or length < _HEADER or start + length > self._frame.end:
             return False
-        return source.read(start, 4) in _ITEM_TAGS
+        return self._source.read(start, 4) in ITEM_TAGS
+
+    def _step_into(self, tag: int, vr: bytes, start: int, length: int) -> None:
+        """Enters a sequence, or goes through the fragments of encapsulated pixel data."""
+        frame = self._frame
+        self._position = start
+        if length == UNDEFINED and (tag in _PIXEL_DATA or vr in _BINARY):
+            self._step_over_fragments(is_pixel_data=tag in _PIXEL_DATA and not self._outer)
+            return
+        if len(self._outer) // 2 >= self._caps.depth:
+            raise Unreadable(f"Sequences are nested deeper than {self._caps.depth} levels.")
+        own_end = length != UNDEFINED
+        end = frame.end
+        if own_end and start + length > end:
+            # What is too long is cut; if nothing says where, this does not come back.
+            self._position = start + length
+            self._overrun()
+            self._position = start
+        elif own_end:
+            end = start + length
+        wanted: Collection[int] = _NOTHING
+        items: list[dict[int, bytes]] | None = None
+        if not self._outer and tag in self._wanted_sequences:
+            wanted = self._wanted_sequences[tag]
+            items = self.sequences[tag] = []
+            self._room = self._caps.value_bytes
+        certain = frame.certain and (vr == b"SQ" or not own_end or items is not None)
+        encoding = frame.encoding
+        if vr == b"UN" and encoding is not IMPLICIT_LITTLE:
+            is_big = encoding is EXPLICIT_BIG and self._source.read(start, 2) == ITEM_TAGS[1][:2]
+            encoding = EXPLICIT_BIG if is_big else UNKNOWN
+        self._outer.append(frame)
+        bounded = own_end or frame.bounded
+        self._frame = _Frame(True, end, own_end, bounded, certain, encoding, wanted, items=items)
+
+    def _walk_items(self) -> None:
+        """Goes through the items of a sequence, until one opens that is not empty, or the sequence ends."""
+        source, frame, caps = self._source, self._frame, self._caps
+        end, item = frame.end, frame.encoding.item
+        position = self._position
+        while True:
+            if position + 2 * _HEADER > source.loaded or position + _HEADER > end:
+                self._position = position
+                if not self._has_header():
+                    return
+            buffer, offset = source.buffer, position - source.base
+            group, element, length = item(buffer, offset)
+            position += _HEADER
+            if group != DELIMITERS or element not in (ITEM, ITEM_END):
+                self._position = position - _HEADER
+                self._end_sequence(group, element)
+                return
+            if self.count >= caps.elements:
+                raise self._too_many()
+            self.count += 1
+            if element == ITEM_END:
+                self.oddities |= DELIMITER
+                continue
+            if self._items >= caps.items:
+                raise Unreadable(f"The dataset has more than {caps.items} items in its sequences.")
+            self._items += 1
+            if length == UNDEFINED:
+                if position + _HEADER > source.loaded or item(buffer, offset + _HEADER)[:2] != _END_OF_ITEM:
+                    break
+                position += _HEADER
+            elif length:
+                break
+            if frame.items is not None:
+                self._keep_item(frame.items)
+        self._position = position
+        self._enter_item(length)
+
+    def _enter_item(self, length: int) -> None:
+        source, frame, position = self._source, self._frame, self._position
+        own_end, end = length != UNDEFINED, frame.end
+        if own_end and position + length > end:
+            self._position = position + length
+            self._overrun()
+            self._position = position
+        elif own_end:
+            end = position + length
+        encoding = frame.encoding
+        if encoding.mixed and source.read(position + 4, 2) in VRS:
+            encoding = EXPLICIT_LITTLE
+        self._outer.append(frame)
+        self._frame = _Frame(False, end, own_end, own_end or frame.bounded, frame.certain, encoding)
+        if frame.items is not None and self._keep_item(frame.items):
+            self._frame.wanted, self._frame.kept, self._frame.room = frame.wanted, frame.items[-1], self._room
+
+    def _keep_item(self, items: list[dict[int, bytes]]) -> bool:
+        """Makes room for another item of a wanted sequence. False, and the item is left out, when there is none."""
+        if items:
+            self._room -= sum(map(len, items[-1].values()))
+        self._room -= _ITEM_COST
+        if self._room <= 0:
+            return False
+        items.append({})
+        return True
+
+    def _end_sequence(self, group: int, element: int) -> None:
+        """Leaves a sequence at what is no item: the delimiter that ends it, or something that should not be there."""
+        frame = self._frame
+        if (group, element) == (DELIMITERS, SEQUENCE_END):
+            self._position += _HEADER
+            if frame.own_end:
+                self.oddities |= DELIMITER
+                self._position = frame.end
+        elif frame.own_end and ((group, element) == (0, 0) or not frame.certain):
+            self.oddities |= NOT_A_SEQUENCE
+            self._position = frame.end
+        else:
+            raise Unreadable(f"What stands at byte {self._position} of the dataset is no item of a sequence.")
+        self._frame = self._outer.pop()
+
+    def _delimiter(self, element: int) -> None:
+        """Deals with an item or delimiter that stands where an element should."""
+        frame = self._frame
+        if element == ITEM_END and self._outer and not frame.own_end:
+            self._position += _HEADER
+            self._frame = self._outer.pop()
+            return
+        self.oddities |= DELIMITER
+        if element in (ITEM, SEQUENCE_END) and self._outer and not frame.own_end:
+            self._frame = self._outer.pop()  # the delimiter of the item is missing
+        elif element in (ITEM_END, SEQUENCE_END):
+            self._position += _HEADER
+            self.count += 1
+        elif frame.own_end:
+            self._position = frame.end
+        else:
+            raise Unreadable(f"What stands at byte {self._position} of the dataset is an item outside of a sequence.")
+
+    def _step_over_fragments(self, *, is_pixel_data: bool) -> None:
+        """Goes through the fragments of encapsulated pixel data (PS3.5 §A.4)."""
+        source, frame = self._source, self._frame
+        position, is_first = self._position, True
+        if is_pixel_data:
+            self.has_pixel_data, self.encapsulated = False, True
+        while True:
+            self._position = position
+            if position > frame.end - _HEADER:
+                self._position += _HEADER
+                self._overrun()
+                return
+            source.load(position, _AHEAD)
+            group, element, length = frame.encoding.item(source.buffer, position - source.base)
+            position += _HEADER
+            if group != DELIMITERS or element not in (ITEM, SEQUENCE_END) or length == UNDEFINED:
+                raise Unreadable(f"What stands at byte {self._position} of the dataset is no fragment of pixel data.")
+            if self.count >= self._caps.elements:
+                raise self._too_many()
+            if element == SEQUENCE_END:
+                self._position = position
+                return
+            self.count += 1
+            position += length
+            # The first one is the table of offsets.
+            if length and not is_first and is_pixel_data:
+                self.has_pixel_data = True
+            is_first = False
+
+    # What is raised
+
+    def _cut_short(self) -> Unreadable:
+        where = "inside a sequence" if self._outer else "inside an element"
+        return Unreadable(f"The dataset is cut short or damaged: it ends {where}, near byte {self._position}.")
+
+    def _too_many(self) -> Unreadable:
+        return Unreadable(f"The dataset has more than {self._caps.elements} elements.")

@@ -38,6 +38,8 @@ def run(arguments: list[str]) -> int:
     except HoziError as error:
         return fail(str(error), as_json)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return fail("Another program holds the port; `hozi doctor` says which", as_json)
         where = f" ({error.filename})" if error.filename else ""
         return fail(f"{error.strerror or type(error).__name__}{where}", as_json)
     except Exception as error:

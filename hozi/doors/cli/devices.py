@@ -128,7 +128,7 @@ def knocked(as_json: AsJson = False) -> None:
         )
         table(("no.", "AE title", "address", "why it was refused", "times", "last"), rows)
         print()
-        say("To admit one: hozi device admit NO. NAME")
+        say("To admit one: hozi device admit NO. [NAME]")
     else:
         say("Nobody knocked.")
 
@@ -146,7 +146,7 @@ def admit(
     sees_all: SeesAll = False,
     as_json: AsJson = False,
 ) -> None:
-    """Admit a device that knocked."""
+    """Admit a device that knocked. Without a name it is called by its AE title."""
     settings = ready()
     from hozi.facilities import devices
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,10 +137,11 @@ def test_a_device_knocks_is_admitted_and_answered_and_everything_stops_cleanly(a
 def test_it_says_where_everything_is(archive: Archive) -> None:
     process = archive.start()
     assert process.stdout is not None
-    assert process.stdout.readline() == "Hozi is ready.\n"
+    out = "".join(process.stdout.readline() for _ in range(6))
     port = archive.ready("dimse")["port"]
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=SECONDS)
+    process.communicate(timeout=SECONDS)
+    assert out.startswith("Hozi is ready.\n")
     assert f"AE title HOZI, address 127.0.0.1, port {port}" in out
     assert "DICOM TLS  switched off" in out
     assert str(archive.home) in out
@@ -178,6 +180,18 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_it_can_be_started_aga
     wait_for(lambda: all(map(gone, parts)))
     archive.start()
     wait_for(lambda: archive.ready("dimse")["pid"] not in parts and call(archive.ready("dimse")["port"]).is_rejected)
+
+
+def test_a_port_that_is_taken_is_told_in_one_line_and_tried_again(archive: Archive) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        archive.facts["HOZI_DICOM_PORT"] = str(taken.getsockname()[1])
+        process = archive.start("--json")
+        assert process.stderr is not None
+        told = iter(process.stderr.readline, "")
+        assert next(line for line in told if "holds the port" in line).startswith("hozi: Another program")
+        died = json.loads(next(line for line in told if "a part ended" in line))
+        assert (died["which"], died["how"], died["restart_in_seconds"]) == ("dimse", "exit code 1", 1)
+    assert archive.ready("dimse")["port"] == int(archive.facts["HOZI_DICOM_PORT"])
 
 
 def test_one_part_runs_alone(archive: Archive) -> None:
