@@ -19,6 +19,9 @@ import pytest
 
 from tests.peers import PEERS
 
+# Loaded after this file, when Django is set up.
+pytest_plugins = ["tests.archive_running"]
+
 # Before anything loads the settings: every process that runs tests (pytest-xdist starts several) has a home of
 # its own, and nothing that is set in the caller's environment reaches the tests.
 HOME = Path(tempfile.mkdtemp(prefix="hozi-tests-"))
@@ -45,7 +48,7 @@ if not DATABASE_URL:
 MISSING = {marker: peer for marker, peer in PEERS.items() if peer.missing()}
 LEFT_OUT = "left out without "
 NOT_MEANT = "not meant for "
-TOUCHES_THE_INDEX = {"db", "transactional_db", "django_db_setup", "own_database"}
+TOUCHES_THE_INDEX = {"db", "transactional_db", "django_db_setup", "own_database", "archive"}
 
 
 def _nothing_left_out() -> bool:

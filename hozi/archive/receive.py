@@ -36,8 +36,6 @@ from hozi.settings import HOZI
 
 log = logging.getLogger(__name__)
 
-_MEDIA_STORAGE_SOP_CLASS = 0x00020002
-_MEDIA_STORAGE_SOP_INSTANCE = 0x00020003
 _PRIVATE_INFORMATION = 0x00020102
 
 #: How long the file of a first copy may take from commit to its place before it counts as lost.
@@ -269,8 +267,8 @@ def _recovered(path: Path) -> _Whole:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         length = file.tell() - header.dataset_offset
     announced = Announced(
-        uids.clean(header.meta.get(_MEDIA_STORAGE_SOP_CLASS, b"")),
-        uids.clean(header.meta.get(_MEDIA_STORAGE_SOP_INSTANCE, b"")),
+        header.sop_class,
+        header.sop_instance,
         header.transfer_syntax,
     )
     return _Whole(_LeftoverFile(path), announced, origin, sha256, header_sha256, header.dataset_offset, length)

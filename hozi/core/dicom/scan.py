@@ -16,24 +16,8 @@ from typing import Final
 
 from hozi.core.dicom import encodings, walk
 from hozi.core.dicom.inflate import Buffer, Inflating, Whole
+from hozi.core.dicom.limits import Limits as Limits
 from hozi.core.dicom.syntaxes import TransferSyntax
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a dataset may ask of a reader.
-
-    ``depth``: sequences inside one another. ``elements``: elements, items and fragments in all. ``inflated_bytes``:
-    what a deflated dataset may grow to. ``value_bytes``: what is kept of one wanted value, and of all items of one
-    wanted sequence together (the dataset may have more; the scan's copy is cut). ``items``: items of sequences in all,
-    since every one costs those who read the dataset later an object of their own.
-    """
-
-    depth: int = 64
-    elements: int = 2_000_000
-    inflated_bytes: int = 1 << 30
-    value_bytes: int = 64 << 10
-    items: int = 750_000
 
 
 @dataclass(frozen=True)
@@ -86,9 +70,7 @@ def scan(
         sequences = index_sequences
     wanted = index_values if wanted is None else frozenset(wanted).difference(sequences)
     source = Inflating(buffer, limits.inflated_bytes) if syntax.deflated else Whole(buffer)
-    caps = walk.Caps(limits.depth, limits.elements, limits.items, limits.value_bytes)
-    encoding = encodings.of(syntax)
-    walker = walk.Walk(source, encoding, caps, wanted, sequences)
+    walker = walk.Walk(source, encodings.of(syntax), limits, wanted, sequences)
     walker.run()
     findings = [text for bit, text in walk.ODDITIES.items() if walker.oddities & bit]
     if source.has_surplus() and walk.ODDITIES[walk.TRAILING] not in findings:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from hozi.core.dicom import part10
 from hozi.core.dicom.encodings import (
@@ -26,6 +26,7 @@ from hozi.core.dicom.encodings import (
     ITEM_TAGS,
     LONG_VRS,
     SEQUENCE_END,
+    SEQUENCE_END_TAGS,
     SHORT_VRS,
     UNDEFINED,
     UNKNOWN,
@@ -35,6 +36,7 @@ from hozi.core.dicom.encodings import (
     read_unknown,
 )
 from hozi.core.dicom.inflate import Whole
+from hozi.core.dicom.limits import Limits
 from hozi.core.errors import Unreadable
 
 ODD_LENGTH: Final = 1
@@ -77,15 +79,6 @@ _END_OF_ITEM: Final = (DELIMITERS, ITEM_END)
 _PIECE: Final = 64 << 10
 
 
-class Caps(NamedTuple):
-    """The limits of a walk; see `scan.Limits`."""
-
-    depth: int
-    elements: int
-    items: int
-    value_bytes: int
-
-
 @dataclass(slots=True)
 class _Frame:
     """What the walk is in: the dataset, a sequence or an item of one.
@@ -120,7 +113,7 @@ class Walk:
         self,
         source: Whole,
         encoding: Encoding,
-        caps: Caps,
+        limits: Limits,
         wanted: Collection[int],
         sequences: Mapping[int, Collection[int]],
     ) -> None:
@@ -131,10 +124,10 @@ class Walk:
         self.has_pixel_data = False
         self.encapsulated = False
         self._source = source
-        self._caps = caps
+        self._limits = limits
         self._wanted_sequences = sequences
         source.load(0, _AHEAD)
-        self._frame = _Frame(False, source.limit, False, False, True, encoding, wanted, self.values, caps.value_bytes)
+        self._frame = _Frame(False, source.limit, False, False, True, encoding, wanted, self.values, limits.value_bytes)
         self._outer: list[_Frame] = []
         self._position = 0
         self._items = 0
@@ -143,17 +136,18 @@ class Walk:
 
     def run(self) -> None:
         """Walks to the end of the dataset. Raises `Unreadable`."""
-        try:
-            self._begin()
-            while not self._done:
+        self._begin()
+        while not self._done:
+            try:
                 if self._frame.in_sequence:
                     self._walk_items()
                 elif self._frame.encoding.explicit:
                     self._walk_explicit()
                 else:
                     self._walk_implicit()
-        except (struct.error, IndexError):
-            raise self._cut_short() from None
+            except (struct.error, IndexError):
+                # The bytes end in a header or before a value.
+                self._give_up("the end")
 
     # The beginning
 
@@ -190,7 +184,7 @@ class Walk:
         header, long = frame.encoding.header, frame.encoding.long
         position = self._position
         fence = (end if end < loaded else loaded) - _HEADER
-        for count in range(self.count, self._caps.elements + 1):
+        for count in range(self.count, self._limits.elements + 1):
             if position > fence:
                 self._pause(position, count, previous)
                 if not self._has_header():
@@ -237,8 +231,7 @@ class Walk:
             previous = tag
             position = start + length
             if position > end:
-                self._pause(position, count, previous)
-                self._overrun()
+                self._pause(self._end_of(position), count, previous)
                 return
             if length & 1:
                 self.oddities |= ODD_LENGTH
@@ -259,7 +252,7 @@ class Walk:
         header = frame.encoding.header
         position = self._position
         fence = (end if end < loaded else loaded) - _HEADER
-        for count in range(self.count, self._caps.elements + 1):
+        for count in range(self.count, self._limits.elements + 1):
             if position > fence:
                 self._pause(position, count, previous)
                 if not self._has_header():
@@ -293,8 +286,7 @@ class Walk:
                     return
             previous = tag
             if position > end:
-                self._pause(position, count, previous)
-                self._overrun()
+                self._pause(self._end_of(position), count, previous)
                 return
             if length & 1:
                 self.oddities |= ODD_LENGTH
@@ -360,16 +352,25 @@ class Walk:
     def _step_over_zeros(self) -> None:
         while piece := self._source.read(self._position, _PIECE):
             if piece.count(0) != len(piece):
-                raise Unreadable(f"What stands at byte {self._position} of the dataset is no element.")
+                raise Unreadable(f"The dataset is damaged: what stands behind byte {self._position} is no element.")
             self._position += len(piece)
 
-    def _overrun(self) -> None:
-        """A value ends behind the end of what it stands in: goes on there, if there is something to go on in."""
+    def _give_up(self, what: str) -> None:
+        """Leaves what only looked like a sequence, when it holds what a sequence cannot hold. Refuses all else."""
+        if self._frame.certain:
+            raise Unreadable(f"The dataset is cut short or damaged: {what} comes at or behind byte {self._position}.")
+        self.oddities |= NOT_A_SEQUENCE
+        self._position = self._frame.end
+
+    def _end_of(self, end: int) -> int:
+        """Where a sequence or an item ends that says it ends at ``end``: no later than what it stands in."""
         frame = self._frame
-        if not frame.bounded or (frame.certain and self._position > self._source.limit):
-            raise self._cut_short()
+        if end <= frame.end:
+            return end
+        if not frame.bounded or (frame.certain and end > self._source.limit):
+            raise Unreadable(f"The dataset is cut short or damaged: a value in it would end at byte {end}.")
         self.oddities |= BEYOND
-        self._position = frame.end
+        return frame.end
 
     # Sequences and items
 
@@ -392,23 +393,20 @@ class Walk:
         if length == UNDEFINED and (tag in _PIXEL_DATA or vr in _BINARY):
             self._step_over_fragments(is_pixel_data=tag in _PIXEL_DATA and not self._outer)
             return
-        if len(self._outer) // 2 >= self._caps.depth:
-            raise Unreadable(f"Sequences are nested deeper than {self._caps.depth} levels.")
-        own_end = length != UNDEFINED
-        end = frame.end
-        if own_end and start + length > end:
-            # What is too long is cut; if nothing says where, this does not come back.
-            self._position = start + length
-            self._overrun()
-            self._position = start
-        elif own_end:
-            end = start + length
+        if len(self._outer) // 2 >= self._limits.depth:
+            raise Unreadable(f"Sequences are nested deeper than {self._limits.depth} levels.")
         wanted: Collection[int] = _NOTHING
         items: list[dict[int, bytes]] | None = None
         if not self._outer and tag in self._wanted_sequences:
             wanted = self._wanted_sequences[tag]
             items = self.sequences[tag] = []
-            self._room = self._caps.value_bytes
+            self._room = self._limits.value_bytes
+        own_end, end = length != UNDEFINED, frame.end
+        if own_end:
+            end = self._end_of(start + length)
+        elif self._source.read(start, 4) in SEQUENCE_END_TAGS:
+            self._position = start + _HEADER
+            return
         certain = frame.certain and (vr == b"SQ" or not own_end or items is not None)
         encoding = frame.encoding
         if vr == b"UN" and encoding is not IMPLICIT_LITTLE:
@@ -420,7 +418,7 @@ class Walk:
 
     def _walk_items(self) -> None:
         """Goes through the items of a sequence, until one opens that is not empty, or the sequence ends."""
-        source, frame, caps = self._source, self._frame, self._caps
+        source, frame, limits = self._source, self._frame, self._limits
         end, item = frame.end, frame.encoding.item
         position = self._position
         while True:
@@ -435,14 +433,14 @@ class Walk:
                 self._position = position - _HEADER
                 self._end_sequence(group, element)
                 return
-            if self.count >= caps.elements:
+            if self.count >= limits.elements:
                 raise self._too_many()
             self.count += 1
             if element == ITEM_END:
                 self.oddities |= DELIMITER
                 continue
-            if self._items >= caps.items:
-                raise Unreadable(f"The dataset has more than {caps.items} items in its sequences.")
+            if self._items >= limits.items:
+                raise Unreadable(f"The dataset has more than {limits.items} items in its sequences.")
             self._items += 1
             if length == UNDEFINED:
                 if position + _HEADER > source.loaded or item(buffer, offset + _HEADER)[:2] != _END_OF_ITEM:
@@ -458,12 +456,8 @@ class Walk:
     def _enter_item(self, length: int) -> None:
         source, frame, position = self._source, self._frame, self._position
         own_end, end = length != UNDEFINED, frame.end
-        if own_end and position + length > end:
-            self._position = position + length
-            self._overrun()
-            self._position = position
-        elif own_end:
-            end = position + length
+        if own_end:
+            end = self._end_of(position + length)
         encoding = frame.encoding
         if encoding.mixed and source.read(position + 4, 2) in VRS:
             encoding = EXPLICIT_LITTLE
@@ -490,12 +484,12 @@ class Walk:
             if frame.own_end:
                 self.oddities |= DELIMITER
                 self._position = frame.end
-        elif frame.own_end and ((group, element) == (0, 0) or not frame.certain):
-            self.oddities |= NOT_A_SEQUENCE
+            self._frame = self._outer.pop()
+        elif frame.own_end and (group, element) == (0, 0):
+            self.oddities |= TRAILING
             self._position = frame.end
         else:
-            raise Unreadable(f"What stands at byte {self._position} of the dataset is no item of a sequence.")
-        self._frame = self._outer.pop()
+            self._give_up("something that is no item of a sequence")
 
     def _delimiter(self, element: int) -> None:
         """Deals with an item or delimiter that stands where an element should."""
@@ -513,7 +507,7 @@ class Walk:
         elif frame.own_end:
             self._position = frame.end
         else:
-            raise Unreadable(f"What stands at byte {self._position} of the dataset is an item outside of a sequence.")
+            self._give_up("an item outside of a sequence")
 
     def _step_over_fragments(self, *, is_pixel_data: bool) -> None:
         """Goes through the fragments of encapsulated pixel data (PS3.5 §A.4)."""
@@ -524,15 +518,15 @@ class Walk:
         while True:
             self._position = position
             if position > frame.end - _HEADER:
-                self._position += _HEADER
-                self._overrun()
+                self._position = self._end_of(position + _HEADER)
                 return
             source.load(position, _AHEAD)
             group, element, length = frame.encoding.item(source.buffer, position - source.base)
             position += _HEADER
             if group != DELIMITERS or element not in (ITEM, SEQUENCE_END) or length == UNDEFINED:
-                raise Unreadable(f"What stands at byte {self._position} of the dataset is no fragment of pixel data.")
-            if self.count >= self._caps.elements:
+                self._give_up("something that is no fragment of pixel data")
+                return
+            if self.count >= self._limits.elements:
                 raise self._too_many()
             if element == SEQUENCE_END:
                 self._position = position
@@ -547,8 +541,8 @@ class Walk:
     # What is raised
 
     def _cut_short(self) -> Unreadable:
-        where = "inside a sequence" if self._outer else "inside an element"
-        return Unreadable(f"The dataset is cut short or damaged: it ends {where}, near byte {self._position}.")
+        what = "a sequence" if self._outer else "an element"
+        return Unreadable(f"The dataset is cut short or damaged: it ends in {what}, behind byte {self._position}.")
 
     def _too_many(self) -> Unreadable:
-        return Unreadable(f"The dataset has more than {self._caps.elements} elements.")
+        return Unreadable(f"The dataset has more than {self._limits.elements} elements.")

@@ -5,16 +5,17 @@ A group of commands is a module with `register(app)`; it is entered in `_GROUPS`
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import typer
 
 from hozi.core.errors import HoziError
-from hozi.doors.cli import devices, doctor, facilities, serve
+from hozi.doors.cli import bring, check, devices, doctor, facilities, serve
 from hozi.doors.cli.output import fail
 
-_GROUPS = (serve, devices, facilities, doctor)
+_GROUPS = (serve, devices, facilities, bring, check, doctor)
 
 app = typer.Typer(
     name="hozi",

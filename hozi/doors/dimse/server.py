@@ -139,29 +139,44 @@ def _debug() -> bool:
     return HOZI.log_level == "DEBUG"
 
 
-def run(stop: threading.Event, ready: Callable[[dict[str, Any]], None]) -> None:
-    """Listens until ``stop`` is set. ``ready`` is told the ports once devices can call.
+class Listener:
+    """This process's DICOM ports, and what answers on them.
 
-    What a crash left in the incoming area is taken in before the first device is let in.
+    ``port`` and ``tls_port`` (None: switched off) are what the settings say when left out; 0 picks a free one.
     """
-    receiver = Receiver()
-    receiver.take_in_leftovers()
-    record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110120", "pid": os.getpid()}))
-    connections.close_all()
-    acceptors = {"port": _acceptor(receiver, HOZI.dicom_port, secure=False)}
-    if HOZI.dicom_tls_port is not None:
-        acceptors["tls_port"] = _acceptor(receiver, HOZI.dicom_tls_port, secure=True)
-    try:
-        for acceptor in acceptors.values():
+
+    def __init__(self, port: int = HOZI.dicom_port, tls_port: int | None = HOZI.dicom_tls_port) -> None:
+        self.receiver = Receiver()
+        self._acceptors = {"port": _acceptor(self.receiver, port, secure=False)}
+        if tls_port is not None:
+            self._acceptors["tls_port"] = _acceptor(self.receiver, tls_port, secure=True)
+
+    def start(self) -> dict[str, int]:
+        """Takes in what a crash left in the incoming area, and then lets devices call. Returns the ports."""
+        self.receiver.take_in_leftovers()
+        record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110120", "pid": os.getpid()}))
+        connections.close_all()
+        for acceptor in self._acceptors.values():
             acceptor.start()
-        ready({name: acceptor.port for name, acceptor in acceptors.items()})
-        stop.wait()
-    finally:
-        for acceptor in acceptors.values():
-            acceptor.stop(_STOP_SECONDS)
-        receiver.close()
+        return {name: acceptor.port for name, acceptor in self._acceptors.items()}
+
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
+        """Lets no more devices call, and gives those that are being served so many seconds."""
+        for acceptor in self._acceptors.values():
+            acceptor.stop(seconds)
+        self.receiver.close()
         record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110121", "pid": os.getpid()}))
         connections.close_all()
+
+
+def run(stop: threading.Event, ready: Callable[[dict[str, Any]], None]) -> None:
+    """Listens until ``stop`` is set. ``ready`` is told the ports once devices can call."""
+    listener = Listener()
+    try:
+        ready(listener.start())
+        stop.wait()
+    finally:
+        listener.stop()
 
 
 def _acceptor(receiver: Receiver, port: int, *, secure: bool) -> Acceptor:

@@ -1,0 +1,82 @@
+"""`hozi verify` and `hozi exceptions`: is all well with what is stored, and what waits for a person?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from hozi.doors.cli.output import AsJson, say, say_json, table
+from hozi.doors.cli.prepare import ready
+
+_IN_WORDS = {
+    "missing": "is in the index, but its file is gone",
+    "length": "has a file of another length than was stored",
+    "damaged": "has other bytes than were stored",
+    "header": "has a damaged file header; the image itself is whole",
+    "unindexed": "is a file that the index does not know",
+    "count": "is counted wrongly in the index",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Enters these commands into the program."""
+    app.command()(verify)
+    app.command()(exceptions)
+
+
+def verify(
+    quick: Annotated[bool, typer.Option(help="Compare names and lengths only; read no file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare index and disk, and every stored byte with its hash. Reports, never mends."""
+    ready()
+    from hozi.archive import verify as checking
+
+    found = checking.verify(hashes=not quick)
+    if as_json:
+        faults = [asdict(fault) for fault in found.faults]
+        say_json({"objects": found.objects, "bytes": found.bytes, "quarantined": found.quarantined, "faults": faults})
+    else:
+        for fault in found.faults:
+            say(f"{fault.object or fault.key} {_IN_WORDS[fault.kind]}{f' ({fault.key})' if fault.object else ''}")
+        looked = "names and lengths" if quick else "every byte"
+        say(
+            f"{found.objects} objects ({found.bytes / 1e9:.1f} GB) and {found.quarantined} in quarantine, "
+            f"{looked}: {len(found.faults) or 'no'} fault{'' if len(found.faults) == 1 else 's'}."
+        )
+    if not found.clean:
+        raise typer.Exit(1)
+
+
+def exceptions(as_json: AsJson = False) -> None:
+    """List what the archive kept aside, or stored with a doubt, until a person decides."""
+    ready()
+    from django.utils import timezone
+
+    from hozi.archive.exceptions import open_cases
+
+    cases = list(open_cases())
+    if as_json:
+        say_json([asdict(case) for case in cases])
+        return
+    if not cases:
+        say("No exceptions. Nothing needs you.")
+        return
+    rows = (
+        (
+            case.id,
+            case.reason,
+            "quarantine" if case.quarantined else "stored",
+            case.actor,
+            case.count,
+            f"{timezone.localtime(case.last_at):%d %b %Y %H:%M}",
+            case.sop_instance_uid,
+        )
+        for case in cases
+    )
+    table(("no.", "reason", "where it is", "from", "times", "last", "SOP Instance UID"), rows)
+    for reason in sorted({case.reason for case in cases}):
+        meaning = next(case.meaning for case in cases if case.reason == reason)
+        say(f"{reason}: {meaning}")
