@@ -16,6 +16,7 @@ from hozi.archive.models import Instance, Patient, Series, Study
 from hozi.core.dicom import matching
 from hozi.core.dicom.keys import BY_KEYWORD, LEVELS, Key, tag_of
 from tests.archive.stock import Value, keep
+from tests.core.dicom import cases
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -51,13 +52,18 @@ STORED = {"DA": DATES, "TM": TIMES, "IS": NUMBERS, "DS": NUMBERS, "US": NUMBERS,
 def stored(key: Key) -> st.SearchStrategy[Value]:
     """What objects may hold for a key."""
     if key.vr == "SQ":
-        item = st.fixed_dictionaries({}, optional={tag: _trimmed(1) for tag in key.sequence_elements[:2]})
-        return st.lists(item, max_size=3)
+        return st.lists(_items(key, st.sampled_from(["a", "A", "[", ""])), max_size=3)
     if key.source == "computed" and key.vr == "IS":
         return st.sampled_from(["1", "2", "12"])
     one = STORED.get(key.vr, _trimmed(4))
     several = st.lists(one.filter(bool), max_size=2, unique=True).map("\\".join)
     return several if key.multiple else one
+
+
+def _items(key: Key, texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[int, str]]:
+    """Items with one or two elements: what counts is whether both are in the same one."""
+    first, second = key.sequence_elements[:2]
+    return st.fixed_dictionaries({first: texts}, optional={second: texts})
 
 
 @st.composite
@@ -77,14 +83,14 @@ def asked(draw: st.DrawFn, key: Key, values: list[Value]) -> Value:
     """What queries may hold for a key whose stored values are these."""
     if key.vr == "SQ":
         texts = sorted({text for items in values for item in items if isinstance(item, dict) for text in item.values()})
-        text = _alternatives(st.sampled_from(["", *texts]).flatmap(_pattern_of))
-        item = st.fixed_dictionaries({}, optional=dict.fromkeys(key.sequence_elements[:2], text))
-        return draw(st.lists(item, max_size=2))
+        text = st.sampled_from(["", *texts])
+        return draw(st.lists(_items(key, text | _alternatives(text.flatmap(_pattern_of))), max_size=2))
     known = st.sampled_from(sorted({one for value in values for one in str(value).split("\\")}))
     if key.vr in ("DA", "TM"):
         bound = known | STORED[key.vr]
         return draw(_alternatives(bound | st.tuples(bound, bound).map("-".join) | bound.flatmap(_pattern_of)))
-    return draw(_alternatives(known.flatmap(_pattern_of) | STORED.get(key.vr, _trimmed(4))))
+    other = WORDS | NAMES if key.vr == "PN" else STORED.get(key.vr, _trimmed(4))
+    return draw(_alternatives(known.flatmap(_pattern_of) | other))
 
 
 @contextmanager
@@ -140,6 +146,25 @@ def _one_of_each_kind() -> list[Key]:
             own = key.tag in criteria.COLUMNS or key.source == "computed" or key.vr == "SQ"
             kinds.setdefault(key.tag if own else (key.vr, key.multiple), key)
     return list(kinds.values())
+
+
+def test_the_index_answers_the_matchers_own_cases() -> None:
+    """Each case's value is kept once; each query must find exactly what the matcher says of all these values."""
+    for keyword in dict.fromkeys(case.keyword for case in cases.ALL):
+        key = BY_KEYWORD[keyword]
+        mine = [case for case in cases.ALL if case.keyword == keyword]
+        values = list({repr(case.value): case.value for case in mine}.values())
+        with undone():
+            for number, value in enumerate(values):
+                keep(number, {keyword: value})
+            for case in mine:
+                expected = {
+                    number
+                    for number, value in enumerate(values)
+                    if matching.matches(key, case.query, _kept(key, value), fuzzy=case.fuzzy)
+                }
+                assert ask(key.level, {keyword: case.query}, fuzzy=case.fuzzy) == expected, str(case)
+                assert ask("IMAGE", {keyword: case.query}, fuzzy=case.fuzzy) == expected, str(case)
 
 
 @pytest.mark.parametrize("key", _one_of_each_kind(), ids=lambda key: key.keyword)

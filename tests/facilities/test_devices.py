@@ -83,14 +83,14 @@ def test_a_host_is_an_address_or_a_network(host: str, address: str, fits: bool) 
 
 
 def test_devices_with_one_ae_title_are_told_apart_by_their_address() -> None:
-    ward = admit("Ward", host="192.168.1.0/24", may=["query"])
+    ward = admit("All of the ward", host="192.168.1.0/24", may=["query"])
     scanner = admit("Scanner", host="192.168.1.20", may=["store"])
     other = admit("Other", host="10.0.0.5", may=[])
     assert [call(address=where) for where in ("192.168.1.20", "192.168.1.21", "10.0.0.5")] == [scanner, ward, other]
 
 
 def test_a_wider_network_does_not_excuse_a_wrong_certificate() -> None:
-    admit("Ward", host="192.168.1.0/24")
+    admit("All of the ward", host="192.168.1.0/24")
     scanner = admit("Scanner", tls_subject=SUBJECT)
     assert call(subject="CN=somebody.else") == NotRecognised("certificate")
     assert call(subject="") == NotRecognised("certificate")
@@ -254,7 +254,7 @@ def test_a_known_title_at_another_address_needs_a_name_to_tell_whether_it_moved(
 
 
 def test_a_known_device_is_admitted_with_the_name_that_it_uses_for_the_archive() -> None:
-    admit("Ward", host="192.168.1.0/24")
+    admit("All of the ward", host="192.168.1.0/24")
     scanner = admit("Scanner")
     devices.admit(knock("called-ae", called="PACS"), own_ae="HOZI", actor=ADMIN)
     assert devices.permit_by_name("Scanner") == call(called="PACS")

@@ -72,6 +72,8 @@ _AHEAD: Final = 24
 """How many bytes from a header on may be looked at: a long header, and the header of an item in the value."""
 _ITEM_COST: Final = 64
 """What a kept item counts for against the limit on kept values, beside its values."""
+_UNKNOWN_COST: Final = 10
+"""How much longer it takes to make out an element of unknown VR than another one."""
 _NOTHING: Final[frozenset[int]] = frozenset()
 _ITEM_BYTE: Final = 0xFE
 """The least byte that an item begins with, in either byte order."""
@@ -131,6 +133,7 @@ class Walk:
         self._outer: list[_Frame] = []
         self._position = 0
         self._items = 0
+        self._unknown = 0
         self._room = 0
         self._done = False
 
@@ -212,8 +215,7 @@ class Walk:
                     if group == DELIMITERS:
                         self._delimiter(element)
                         return
-                    start, length, is_implicit = read_unknown(source, frame.encoding, position, min(end, source.limit))
-                    self.oddities |= OTHER_ENCODING if is_implicit else UNKNOWN_VR
+                    start, length = self._read_unknown()
                     vr = b"UN"
                 if (
                     length
@@ -299,6 +301,17 @@ class Walk:
                 kept[tag] = bytes(buffer[start - base : start - base + size])
         raise self._too_many()
 
+    def _read_unknown(self) -> tuple[int, int]:
+        """Where the value begins of an element whose VR is not a known one, and its length (E18)."""
+        if self._unknown >= self._limits.elements // _UNKNOWN_COST:
+            raise self._too_many()
+        self._unknown += 1
+        source, frame = self._source, self._frame
+        end = min(frame.end, source.limit)
+        start, length, is_implicit = read_unknown(source, frame.encoding, self._position, end)
+        self.oddities |= OTHER_ENCODING if is_implicit else UNKNOWN_VR
+        return start, length
+
     def _pause(self, position: int, count: int, previous: int) -> None:
         """Puts down what a loop over elements holds in its local variables."""
         self._position = position
@@ -336,17 +349,26 @@ class Walk:
         return False
 
     def _is_padding(self, tag: int) -> bool:
-        """Looks into why a tag is not greater than the one before. Zeros up to the end of the dataset end the walk."""
-        previous = self._frame.previous
-        if tag == 0 and not self._outer:
-            self._step_over_zeros()
+        """Looks into why a tag is not greater than the one before. Zeros end what they stand in, and are stepped over.
+
+        True if the loop over elements has to be left.
+        """
+        frame = self._frame
+        if tag == 0:
+            if self._outer and not frame.own_end:
+                self._give_up("something that is no element")
+                return True
+            if self._outer:
+                self._position = frame.end
+            else:
+                self._step_over_zeros()
+                self._done = True
             self.oddities |= TRAILING
-            self._done = True
             return True
         if tag >> 16 == 0x0002 and not self._outer:
             self.oddities |= GROUP_2
         else:
-            self.oddities |= REPEATED if tag == previous else ORDER
+            self.oddities |= REPEATED if tag == frame.previous else ORDER
         return False
 
     def _step_over_zeros(self) -> None:

@@ -17,7 +17,7 @@ _PDV_OVERHEAD: Final = 6
 _P_DATA: Final = Struct(">BxIIBB")
 _COMMAND: Final = 0x01
 _LAST: Final = 0x02
-_BATCH_BYTES: Final = 1 << 20
+_BATCH_BYTES: Final = 512 * 1024
 _BATCH_PIECES: Final = 512  # systems take 1024 at once
 _HELD_PIECES: Final = 64
 
@@ -66,10 +66,11 @@ def writes(context_id: int, command: bytes, dataset: Iterable[Piece] | None, fra
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_PIECES:
                 yield batch
                 batch, size = [], 0
-        if size:
+        lasting = isinstance(piece, bytes)
+        if size and not lasting:
             yield batch
             batch, size = [], 0
-        if held and (not isinstance(piece, bytes) or len(held) > _HELD_PIECES):
+        if held and (not lasting or len(held) > _HELD_PIECES):
             held = [b"".join(held)]
     batch += (_header(held_size, context_id, _LAST), *held)
     yield batch

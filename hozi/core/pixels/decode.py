@@ -6,8 +6,8 @@ The decoders are C libraries that crash and hang on hostile bytes. Call this onl
 * JPEG, DCT and lossless, 8 to 16 bits: libjpeg-turbo. It paints a stream that is cut short grey without an error, so
   `codestream.jpeg` looks for the end first.
 * JPEG-LS: CharLS. JPEG 2000 and HTJ2K: OpenJPEG, in its strict mode. OpenJPH is twice as fast, but hangs on some
-  damaged streams, gives back half a picture for others without an error, and wraps bright pixels of lossy ones to black.
-* RLE: the segments are cut here; imagecodecs' own DICOM RLE decoder reads where a segment's offset points to, unchecked.
+  damaged streams, gives back half a picture for others without an error, and wraps bright pixels to black.
+* RLE: the segments are cut here; imagecodecs' own decoder reads where a segment's offset points to, unchecked.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def _jpeg_xl(stream: bytes, layout: Layout) -> Frame:
     signed, bits = frame.dtype.kind == "i", frame.dtype.itemsize * 8
     # The array's number type is the next wider one; how many bits were coded does not come with it.
     precision = layout.bits_stored if bits == layout.bits_allocated and not signed else bits
-    header = Codestream(*frame.shape[:2], *frame.shape[2:] or (1,), precision, signed)
+    samples = frame.shape[2] if frame.ndim == 3 else 1
+    header = Codestream(frame.shape[0], frame.shape[1], samples, precision, signed)
     return _fitted(frame, _fitting(header, layout), layout)
 
 

@@ -121,6 +121,6 @@ def _banner(settings: Settings, run: Path, as_json: bool) -> None:
         say(f"  DICOM      AE title {settings.ae_title}, address {settings.dicom_host}, port {facts.get('port')}")
         say(f"  DICOM TLS  {f'port {tls_port}' if tls_port else 'switched off (HOZI_DICOM_TLS_PORT)'}")
         say(f"  home       {settings.home.absolute()}")
-        say("  devices    let one call, then: hozi device knocked; hozi device admit NO. NAME")
+        say("  devices    let one call, then: hozi device knocked; hozi device admit NO. [NAME]")
         say("  stop       Ctrl-C")
     sys.stdout.flush()

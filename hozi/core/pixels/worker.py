@@ -1,0 +1,79 @@
+"""A process that decodes, and may be killed at any time: ``python -m hozi.core.pixels.worker MEMORY_BYTES SECONDS``.
+
+It reads requests from standard input and answers on standard output, each a 32-bit length and that much JSON. It ends
+when its input does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hozi.core.dicom import syntaxes
+from hozi.core.errors import Unreadable
+
+_LENGTH = struct.Struct("<I")
+
+
+def send(stream: BinaryIO, message: dict[str, Any]) -> None:
+    """Writes one message."""
+    data = json.dumps(message).encode()
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> dict[str, Any] | None:
+    """Reads one message; None at the end of the stream."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    data = stream.read(*_LENGTH.unpack(head))
+    message: dict[str, Any] = json.loads(data)
+    return message
+
+
+def _work(request: dict[str, Any]) -> dict[str, Any]:
+    from hozi.core.pixels import frames  # heavy; whoever only talks to a worker does not need it
+
+    target = Path(request["target"])
+    try:
+        with target.open("wb") as file:
+            frames.convert(
+                Path(request["source"]),
+                request["offset"],
+                syntaxes.for_unknown(request["from"]),
+                syntaxes.for_unknown(request["to"]),
+                file,
+            )
+    except Unreadable as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {"error": "Decoding takes more memory than is allowed."}
+    except OSError as error:
+        return {"error": f"A file cannot be read or written ({error.strerror})."}
+    return {}
+
+
+def main() -> None:
+    """Answers requests until there are no more."""
+    memory, seconds = int(sys.argv[1]), float(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = sys.stdout.buffer
+    # What a library prints must not get into the answers.
+    with contextlib.redirect_stdout(sys.stderr):
+        while (request := receive(sys.stdin.buffer)) is not None:
+            # Hanging decoders are killed by who waits for them; this is for when nobody waits any more.
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = int(used.ru_utime + used.ru_stime + seconds) + 5
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+            send(answers, _work(request))
+
+
+if __name__ == "__main__":
+    main()
