@@ -7,14 +7,17 @@ def test_it_gives_back_what_it_took(archive: RunningArchive) -> None:
     assert ct1.get(STUDY, StudyInstanceUID=uid) == {sop_instance: dataset_bytes}
 ```
 
-`Caller` speaks by pynetdicom; `archive.dcmtk` runs DCMTK's programs. Nothing here is Hozi's own client.
+`Caller` speaks by pynetdicom; `archive.dcmtk` runs DCMTK's programs, and C-MOVE destinations are there of both kinds
+(`archive.destination`, `archive.storescp`). Nothing here is Hozi's own client.
 """
 
 from __future__ import annotations
 
 import io
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +26,10 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, Association, _config, build_role, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at import
     PatientRootQueryRetrieveInformationModelFind,
@@ -123,8 +128,6 @@ class Caller:
         """C-FIND with that identifier; all statuses, and the matches."""
         negotiation = []
         if extended:
-            from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
-
             item = SOPClassExtendedNegotiation()
             item.sop_class_uid = root["find"]
             item.service_class_application_information = extended
@@ -220,6 +223,23 @@ class RunningArchive:
         finally:
             server.shutdown()
 
+    @contextmanager
+    def storescp(self, ae_title: str, folder: Path, *options: str) -> Iterator[Callable[[], dict[str, bytes]]]:
+        """An admitted C-MOVE destination that is DCMTK's `storescp`, writing into ``folder``.
+
+        Yields a function that gives the dataset bytes of what has come so far, by SOP Instance UID.
+        """
+        port = _free_port()
+        command = [program("storescp"), "-aet", ae_title, "+xa", "-B", "-od", str(folder), *options, str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_until_it_listens(port)
+            self.admit(ae_title, port=port)
+            yield lambda: dict(map(_dataset, sorted(folder.iterdir())))
+        finally:
+            process.terminate()
+            process.wait(10)
+
     def dcmtk(self, name: str, *arguments: str | Path, ae_title: str = "CT1") -> subprocess.CompletedProcess[str]:
         """Runs one of DCMTK's clients (`storescu`, `findscu` ...) against this archive."""
         return subprocess.run(
@@ -229,6 +249,31 @@ class RunningArchive:
             timeout=100,
             errors="replace",
         )
+
+
+def _dataset(path: Path) -> tuple[str, bytes]:
+    """SOP Instance UID and dataset bytes of a PS3.10 file."""
+    meta = read_file_meta_info(path)
+    prefix = 128 + 4 + 12  # preamble, DICM, and the element that says how long the rest of the header is
+    return meta.MediaStorageSOPInstanceUID, path.read_bytes()[prefix + meta.FileMetaInformationGroupLength :]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_it_listens(port: int, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class Acceptor:
         self.tls = tls
         self.timeouts = timeouts or Timeouts()
         self.max_pdu = max_pdu
-        self.slots = Slots(limits or AcceptorLimits())
+        self.limits = limits or AcceptorLimits()
+        self.slots = Slots(self.limits)
         self._address = (host, port)
         self._share_port = share_port
         self._listener: socket.socket | None = None
