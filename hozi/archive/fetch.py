@@ -121,13 +121,11 @@ def _closing(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> Iterator[b
 @cache
 def transcoder() -> Transcoder:
     """This process's workers for decompressing; started when the first object needs it."""
-    folder = HOZI.storage / "scratch"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = Transcoder(
         workers=HOZI.transcode_workers,
         seconds=HOZI.transcode_seconds,
         memory_bytes=HOZI.transcode_memory_bytes,
-        folder=folder,
+        folder=HOZI.storage / "scratch",
     )
     atexit.register(made.close)
     return made

@@ -52,7 +52,7 @@ Serve = Callable[[Association], None]
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG: Final = 128
+_BACKLOG: Final = 512
 _IDLE_BEFORE_STOP: Final = 1.0
 _MAPPED_IPV4: Final = "::ffff:"
 

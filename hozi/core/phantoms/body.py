@@ -97,11 +97,15 @@ def _ribs(picture: Plane, x: Plane, y: Plane, z: float) -> None:
 def _lungs(picture: Plane, x: Plane, y: Plane, z: float, vessels: list[_Vessel]) -> None:
     width, depth = _chest(z)
     cage = ellipse(x, y, (0, 0), (width - 2, depth - 2), power=2.3)
-    gap = 27 + 12 * math.exp(-(((z - 150) / 70) ** 2)) + 6 * np.abs(y / 80)
-    lungs = cage * soft(gap - np.abs(x), 3) * soft(y - 78, 6)
+    hilum = math.exp(-(((z - 145) / 50) ** 2))
+    gap = 13 + (17 + 14 * hilum) * np.exp(-(((y + 8) / 34) ** 2)) + 12 * soft(52 - y, 30)
+    inner = np.abs(x - 5 * np.exp(-(((y - 20) / 40) ** 2)))
+    # Fat lies between the lungs, and around what stands in it.
+    paint(picture, cage * soft(np.abs(x) - 48, 10) * soft(y - 48, 12), _FAT + 25)
+    lungs = cage * soft(gap - inner, 3) * soft(y - 82 + np.abs(x) / 14, 8)
     if z < 10:
         lungs *= z / 10
-    tissue = _LUNG + 55 * soft(-y - 60, 160)  # denser at the back, where the blood sinks
+    tissue = _LUNG + 70 * soft(-y - 40, 150)  # denser at the back, where the blood sinks
     paint(picture, lungs, tissue)
     for vessel in vessels:
         _draw_vessel(picture, lungs, x, y, z, vessel)
@@ -140,10 +144,10 @@ def _between(low: float, high: float) -> slice:
 def _vessels(random: np.random.Generator) -> Iterator[_Vessel]:
     """Trees that branch from the roots of the lungs outwards."""
     for side in (-1, 1):
-        for _ in range(9):
+        for _ in range(15):
             root = (side * 34.0, float(random.uniform(-12, 22)), float(random.uniform(130, 160)))
             aim = np.array([side * random.uniform(0.5, 1), random.normal(0, 0.7), random.normal(0, 0.9)])
-            yield from _branches(random, root, aim / np.linalg.norm(aim), float(random.uniform(3.2, 5)))
+            yield from _branches(random, root, aim / np.linalg.norm(aim), float(random.uniform(3, 4.6)))
 
 
 def _branches(
@@ -189,6 +193,8 @@ def _mediastinum(picture: Plane, x: Plane, y: Plane, z: float) -> None:
             centre = (side * spread, 8 + z / 14)
             paint(picture, ellipse(x, y, centre, (radius + 1.6, radius * 0.9 + 1.6)), 30)
             paint(picture, ellipse(x, y, centre, (radius, radius * 0.9)), _AIR)
+    for cx, cy in ((-22, 20), (18, 6), (-6, -52), (12, -46)):
+        paint(picture, ellipse(x, y, (cx + z / 40, cy), (3.5, 2.5)), 50)  # lymph nodes and small vessels in the fat
     paint(picture, ellipse(x, y, (7, 32), (8, 5)), 40)  # oesophagus
     paint(picture, ellipse(x, y, (7, 32), (2.5, 1.5)), -500)
 
@@ -208,6 +214,10 @@ def _abdomen(picture: Plane, x: Plane, y: Plane, z: float) -> None:
             size = math.sqrt(rest)
             dome = ellipse(x, y, centre[:2], (radii[0] * size, radii[1] * size), edge=3)
             paint(picture, dome * cage, value)
+    if z > 285:
+        filled = min(1.0, (z - 285) / 25)
+        rest = cage * (picture < -300) * filled
+        paint(picture, rest, _FAT)
     if z > 262:
         bubble = math.sqrt(min(1.0, (z - 262) / 20))
         level = soft(y + 30, 1.5)  # gas above, fluid below: the patient lies on the back

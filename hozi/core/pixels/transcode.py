@@ -58,6 +58,7 @@ class Transcoder:
         if not self.can_transcode(from_syntax, to_syntax):
             known = syntaxes.get(from_syntax)
             raise TranscodeFailed(f"{known.name if known else 'This transfer syntax'} cannot be converted.")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._folder, prefix="transcoded-")
         os.close(handle)
         request = {

@@ -93,9 +93,8 @@ def _groups(needs: Iterable[tuple[str, str]]) -> Iterator[list[ProposedContext]]
         if len(group) + len(proposals) > _MOST_CONTEXTS:
             yield group
             group = []
-        group.extend(
-            ProposedContext(2 * (len(group) + n) + 1, sop_class, proposal) for n, proposal in enumerate(proposals)
-        )
+        taken = len(group)
+        group += [ProposedContext(2 * (taken + n) + 1, sop_class, one) for n, one in enumerate(proposals)]
     if group:
         yield group
 

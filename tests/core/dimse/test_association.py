@@ -319,9 +319,8 @@ def test_it_aborts_a_peer_that_does_not_answer() -> None:
 
 
 def test_it_gives_up_a_peer_that_takes_nothing() -> None:
-    with asking(timeouts=Timeouts(message=0.2)) as (association, _):
-        with pytest.raises(TimedOut):
-            association.store(association.contexts[1], CT_IMAGE, "1.2.3", (bytes(1 << 20) for _ in range(200)))
+    with asking(timeouts=Timeouts(message=0.2)) as (association, _), pytest.raises(TimedOut):
+        association.store(association.contexts[1], CT_IMAGE, "1.2.3", (bytes(1 << 20) for _ in range(200)))
 
 
 # Broken rules (A10)
@@ -716,7 +715,7 @@ def test_it_aborts_a_get_whose_receiver_fails() -> None:
 
 def test_it_numbers_its_messages_within_16_bits() -> None:
     with asking() as (association, _):
-        numbers = [association._new_message_id() for _ in range(70000)]  # noqa: SLF001
+        numbers = [association._new_message_id() for _ in range(70000)]
         assert min(numbers) == 1
         assert max(numbers) == 0xFFFF
 

@@ -138,9 +138,8 @@ def test_it_says_why_the_peer_refused(rejection: Rejection, words: str, permanen
     ],
 )
 def test_it_says_what_came_instead_of_an_answer(answer: bytes, error: type[Exception], words: str) -> None:
-    with answering(lambda peer: (peer.pdu(), peer.send(answer))) as port:
-        with pytest.raises(error, match=words):
-            ask(port)
+    with answering(lambda peer: (peer.pdu(), peer.send(answer))) as port, pytest.raises(error, match=words):
+        ask(port)
 
 
 def test_it_aborts_a_peer_that_does_not_answer_the_request() -> None:

@@ -99,9 +99,7 @@ def test_every_compressed_file_becomes_native_with_a_header_that_fits(row: Row, 
 
 @pytest.mark.dcmtk
 @pytest.mark.parametrize("to", [IMPLICIT, EXPLICIT, BIG, DEFLATED])
-def test_native_datasets_change_their_encoding_as_dcmconv_does(
-    to: str, transcoder: Transcoder, tmp_path: Path
-) -> None:
+def test_native_datasets_change_their_encoding_as_dcmconv_does(to: str, transcoder: Transcoder, tmp_path: Path) -> None:
     option = {IMPLICIT: "+ti", EXPLICIT: "+te", BIG: "+tb", DEFLATED: "+td"}[to]
     compared = 0
     for row in rows():

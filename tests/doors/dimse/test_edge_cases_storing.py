@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from hozi.archive.exceptions import open_cases
@@ -37,9 +36,7 @@ def assert_kept(caller: Caller, dataset: Dataset, data: bytes | None = None, syn
     """It is answered with success and comes back bit for bit."""
     data = encoded(dataset, syntax) if data is None else data
     assert send(caller, dataset, data, syntax) == (SUCCESS, "")
-    got = caller.get(
-        "IMAGE", SOPInstanceUID=dataset.SOPInstanceUID, classes=[(str(dataset.SOPClassUID), [syntax])]
-    )
+    got = caller.get("IMAGE", SOPInstanceUID=dataset.SOPInstanceUID, classes=[(str(dataset.SOPClassUID), [syntax])])
     assert got.objects == {dataset.SOPInstanceUID: data}
 
 
