@@ -88,7 +88,8 @@ class Holding:
         file.seek(offset)
         if self._changes:
             found = syntaxes.for_unknown(syntax)
-            return _closing(file, rewrite.rewrite(file, found, length, self._changes))
+            corrected = rewrite.rewrite(file, found, length, self._changes, default_character_set=HOZI.default_charset)
+            return _closing(file, corrected)
         return _closing(file, _pieces(file, length))
 
 

@@ -21,6 +21,7 @@ from django.utils import timezone
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.facts import INSTANCE_NUMBER, Facts, PatientIdentity
 from hozi.archive.models import (
+    Correction,
     ExceptionCase,
     Instance,
     NameWord,
@@ -257,7 +258,7 @@ def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
     if not new:  # somebody else's, made a moment ago: perhaps in another study
         return _existing_places([facts.series])
     Study.objects.filter(pk=study.pk).update(series_count=F("series_count") + 1)
-    _insert_sequence_rows("series", series.pk, facts.sequence_values("SERIES"))
+    insert_sequence_rows("series", series.pk, facts.sequence_values("SERIES"))
     return {facts.series: _Place(series.pk, study.pk, study.uid, _identity(study.patient))}
 
 
@@ -285,7 +286,7 @@ def _study(candidate: Candidate, now: datetime) -> Study:
         )
     )
     if new:
-        _insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
+        insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
         _compare_patient(candidate, patient)
     return study
 
@@ -297,24 +298,39 @@ def _patient(candidate: Candidate) -> Patient:
         Patient(issuer=identity.issuer, patient_id=identity.patient_id, alone=identity.alone, **columns)
     )
     if new:
-        _insert_name_words(patient)
+        insert_name_words(patient)
     else:
         _fill_gaps(patient, columns)
     return patient
 
 
 def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
-    """A later study may tell what the first one left open; what is known is never replaced."""
-    fresh = {name: value for name, value in columns.items() if value and not getattr(patient, name)}
+    """A later study may tell what the first one left open; what is known, or was corrected, is never replaced."""
+    if not _gaps(patient, columns):
+        return
+    patient.refresh_from_db(from_queryset=Patient.objects.select_for_update())
+    fresh = {name: columns[name] for name in _gaps(patient, columns) - _corrected(patient)}
     if fresh:
         for name, value in fresh.items():
             setattr(patient, name, value)
         patient.save(update_fields=list(fresh))
         if "name" in fresh:
-            _insert_name_words(patient)
+            insert_name_words(patient)
 
 
-def _insert_name_words(patient: Patient) -> None:
+def _gaps(patient: Patient, columns: dict[str, Any]) -> set[str]:
+    return {name for name, value in columns.items() if value and not getattr(patient, name)}
+
+
+def _corrected(patient: Patient) -> set[str]:
+    """The columns that corrections in force speak of: somebody may have emptied them on purpose."""
+    in_force = Correction.objects.filter(level="PATIENT", uid=str(patient.pk), undone_at=None)
+    states = (state for made in in_force for state in made.before.values())
+    return {name for state in states for name in (state["columns"] or ("attributes",))}
+
+
+def insert_name_words(patient: Patient) -> None:
+    """Adds the words of the patient's name, by which fuzzy queries find it."""
     NameWord.objects.bulk_create(
         (
             NameWord(patient=patient, word=word[:64], sound=names.sound(word)[:64])
@@ -415,10 +431,11 @@ def _insert_objects(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
 
 def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
     for instance_id, candidate, _ in added:
-        _insert_sequence_rows("instance", instance_id, candidate.facts.sequence_values("IMAGE"))
+        insert_sequence_rows("instance", instance_id, candidate.facts.sequence_values("IMAGE"))
 
 
-def _insert_sequence_rows(owner: str, owner_id: int, values: list[dict[str, Any]]) -> None:
+def insert_sequence_rows(owner: str, owner_id: int, values: list[dict[str, Any]]) -> None:
+    """Adds what the items of sequences hold, by which queries find their ``owner`` (study, series or instance)."""
     if values:
         SequenceValue.objects.bulk_create(SequenceValue(**{f"{owner}_id": owner_id}, **value) for value in values)
 

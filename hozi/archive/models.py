@@ -197,13 +197,16 @@ class ExceptionCase(models.Model):
 class Correction(models.Model):
     """An overlay: what one patient's, study's, series' or instance's elements read on the way out.
 
-    The stored bytes stay. ``changes`` is a DICOM JSON object; an element without value is emptied.
-    Holds patient data: corrected names, numbers and dates.
+    The stored bytes stay. ``level`` is that of ``uid`` (for a patient, its row id). ``changes`` holds by tag the values
+    as in the DICOM JSON model: ``{"GGGGEEEE": [...]}``; an empty list empties the element, null leaves it out.
+    ``before`` holds what the index said of these elements, so that taking the correction back restores it.
+    Holds patient data: names, numbers and dates, corrected ones and those before.
     """
 
     level = models.CharField(max_length=8)
     uid = models.CharField(max_length=64, db_index=True)
     changes = models.JSONField()
+    before = models.JSONField(default=dict)
     reason = models.TextField()
     actor = models.CharField(max_length=128)
     made_at = models.DateTimeField()

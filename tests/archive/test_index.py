@@ -178,9 +178,7 @@ def test_many_senders_at_once_share_transactions_and_all_counts_are_right() -> N
 
 def test_two_indexes_as_in_two_processes_make_one_patient_study_and_series() -> None:
     indexes = [Index(lambda: None) for _ in range(4)]
-    verdicts = together(
-        [lambda n=n: [indexes[n].add(candidate(f"1.{i}")).finding for i in range(6)] for n in range(4)]
-    )
+    verdicts = together([lambda n=n: [indexes[n].add(candidate(f"1.{i}")).finding for i in range(6)] for n in range(4)])
     everything = [finding for each in verdicts for finding in each]
     assert everything.count(Finding.STORED) == 6
     assert everything.count(Finding.DUPLICATE) == 18

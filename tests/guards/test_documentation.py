@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import typer.main
 
+from tests.guards.generators import load
 from tests.guards.rules import ROOT
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
@@ -21,24 +20,15 @@ VARIABLE = re.compile(r"\bHOZI_[A-Z][A-Z_]*[A-Z]\b")
 TEST_VARIABLES = {"HOZI_TEST_ALL", "HOZI_TEST_DATABASE_URL", "HOZI_CORPUS"}
 
 
-def _generator(name: str) -> ModuleType:
-    """The program in docs/develop that makes a page."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "develop" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_page_of_settings_is_current() -> None:
-    generator = _generator("make_settings")
+    generator = load("make_settings")
     assert generator.PAGE.read_text(encoding="utf-8") == generator.page(), "run `make docs`"
 
 
 def test_the_page_of_settings_has_every_setting_with_a_meaning() -> None:
     from hozi.settings import Settings
 
-    page = _generator("make_settings").page()
+    page = load("make_settings").page()
     rows = dict(re.findall(r"^\| `(HOZI_\w+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE))
     assert set(rows) == {f"HOZI_{name.upper()}" for name in Settings.model_fields}
     assert all(rows.values())

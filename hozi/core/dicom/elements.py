@@ -1,6 +1,6 @@
 """The elements of a dataset one after the other, forward only: what a rewriter reads from and writes with (PS3.5 §7).
 
-`scan` judges a dataset when it comes in; this reads what has been let in, so it is as tolerant as that and no more.
+`scan` judges a dataset when it comes in; this reads what has been let in, so it is as tolerant as that (see `walk`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
+from hozi.core.dicom import encodings, part10
+from hozi.core.dicom.inflate import Whole
 from hozi.core.dicom.syntaxes import TransferSyntax
 from hozi.core.errors import Unreadable
 
@@ -18,6 +20,8 @@ ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 BLOCK_BYTES: Final = 256 << 10
+#: How far ahead is looked to make out what an unknown VR means.
+_AHEAD: Final = 66 << 10
 
 #: Explicit VRs with a 32-bit length after two reserved bytes (PS3.5 §7.1.2).
 LONG_VRS: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
@@ -34,6 +38,8 @@ class Encoding(NamedTuple):
 
     explicit: bool
     little_endian: bool
+    mixed: bool = False
+    """Each item may have chosen between explicit and implicit for itself: inside a value of VR UN."""
 
     @classmethod
     def of(cls, syntax: TransferSyntax) -> Encoding:
@@ -45,12 +51,23 @@ class Encoding(NamedTuple):
         """The byte order as `struct` writes it."""
         return "<" if self.little_endian else ">"
 
+    @property
+    def readers(self) -> encodings.Encoding:
+        """The same for those who read from a buffer."""
+        if not self.explicit:
+            return encodings.IMPLICIT_LITTLE
+        return encodings.EXPLICIT_LITTLE if self.little_endian else encodings.EXPLICIT_BIG
+
 
 IMPLICIT: Final = Encoding(False, True)
+EXPLICIT: Final = Encoding(True, True)
+UNKNOWN: Final = Encoding(False, True, mixed=True)
 
 
 class Header(NamedTuple):
-    """What stands before a value. ``vr`` is empty where none is written; ``raw`` are the header's own bytes."""
+    """What stands before a value. ``vr`` is empty where none is written, and UN for one that the standard does not
+    know; ``raw`` are the header's own bytes.
+    """
 
     tag: int
     vr: str
@@ -103,24 +120,47 @@ class Source:
         while piece := self.peek(BLOCK_BYTES):
             yield self.take(len(piece))
 
-    def header(self, encoding: Encoding) -> Header | None:
-        """Reads an element's or item's header; None where no header can stand: at the end, or before padding.
+    def begin(self, encoding: Encoding) -> tuple[bytes, Encoding]:
+        """Takes a file header that was left in the dataset, and tells how the dataset is really encoded.
 
-        A VR that the standard does not know is read as it is most often written: two letters with a 16-bit length,
-        anything else as no VR at all.
+        Some devices get either wrong; `scan` lets it pass, by the same rules.
         """
+        meta = b""
+        if self.peek(2) == b"\x02\0":
+            _, size = part10.read_meta(self.peek(BLOCK_BYTES), 0)
+            meta = self.take(size)
+        vr = self.peek(6)[4:]
+        if encoding == IMPLICIT and vr in encodings.VRS:
+            return meta, EXPLICIT
+        if encoding == EXPLICIT and len(vr) == 2 and not encodings.is_vr_like(vr):
+            return meta, IMPLICIT
+        return meta, encoding
+
+    def next_tag(self, encoding: Encoding) -> int | None:
+        """The tag of the header that comes next; None where no header can stand: at the end, or before padding."""
         start = self.peek(8)
         if len(start) < 8 or not any(start):
             return None
         group, element = struct.unpack_from(f"{encoding.order}HH", start)
-        tag = group << 16 | element
-        if group != 0xFFFE and encoding.explicit:
-            vr = start[4:6].decode("latin_1")
-            if vr in LONG_VRS:
+        return int(group << 16 | element)
+
+    def header(self, encoding: Encoding) -> Header | None:
+        """Reads an element's or item's header; None where none can stand (see `next_tag`)."""
+        tag = self.next_tag(encoding)
+        if tag is None:
+            return None
+        start = self.peek(12)
+        if tag >> 16 != encodings.DELIMITERS and encoding.explicit:
+            vr = start[4:6]
+            if vr in encodings.SHORT_VRS:
+                length = struct.unpack_from(f"{encoding.order}H", start, 6)[0]
+                return Header(tag, vr.decode("ascii"), length, self.take(8))
+            if vr in encodings.LONG_VRS:
                 raw = self.take(12)
-                return Header(tag, vr, struct.unpack_from(f"{encoding.order}I", raw, 8)[0], raw)
-            if vr.isascii() and vr.isalpha() and vr.isupper():
-                return Header(tag, vr, struct.unpack_from(f"{encoding.order}H", start, 6)[0], self.take(8))
+                return Header(tag, vr.decode("ascii"), struct.unpack_from(f"{encoding.order}I", raw, 8)[0], raw)
+            ahead = Whole(self.peek(_AHEAD))
+            begin, length, is_implicit = encodings.read_unknown(ahead, encoding.readers, 0, ahead.loaded)
+            return Header(tag, "" if is_implicit else "UN", length, self.take(begin))
         return Header(tag, "", struct.unpack_from(f"{encoding.order}I", start, 4)[0], self.take(8))
 
 

@@ -12,8 +12,6 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 _PIECE_OUT: Final = 256 << 10
 _PIECE_IN: Final = 64 << 10
-_BEHIND: Final = 64
-"""How far the reader may step back: over the header of what turned out to be too long for what it stands in."""
 
 
 class Whole:
@@ -66,15 +64,14 @@ class Inflating(Whole):
         self._finished = False
 
     def load(self, position: int, size: int) -> None:
-        """See `Whole.load`. Positions have to grow from call to call, but for a few bytes."""
+        """See `Whole.load`. Positions have to grow from call to call."""
         if position + size <= self.loaded:
             return
-        begin = max(position - _BEHIND, self.base)
-        pieces = [bytes(self.buffer[begin - self.base :])]
-        begin = min(begin, self.loaded)
+        pieces = [bytes(self.buffer[position - self.base :])]
+        begin = min(position, self.loaded)
         while self.loaded < position + size and not self._finished:
             piece = self._inflate()
-            if self.loaded <= position - _BEHIND:
+            if self.loaded <= position:
                 begin, pieces = self.loaded, []
             self.loaded += len(piece)
             if self.loaded > self._most:
@@ -84,8 +81,8 @@ class Inflating(Whole):
             self.limit = self.loaded
         if position > self.loaded:
             raise Unreadable(f"The dataset is cut short: it ends at byte {self.loaded}, inside a value.")
-        self.buffer = b"".join(pieces)
-        self.base = begin
+        self.buffer = b"".join(pieces)[position - begin :]
+        self.base = position
 
     def has_surplus(self) -> bool:
         """See `Whole.has_surplus`. One byte is padding, which the standard asks for."""

@@ -38,13 +38,13 @@ def rewrite(
     ``default_character_set`` is how texts are read, if need be, of a dataset that names no character set.
 
     Raises `Refused` at once for elements that cannot be changed so: pixel data, the character set, file meta
-    information, private ones. While reading: `Unreadable` for a damaged dataset, and for a deflated one that inflates
-    to more than ``inflated_bytes``.
+    information, private ones; and for values that they cannot hold. While reading: `Unreadable` for a damaged dataset,
+    and for a deflated one that inflates to more than ``inflated_bytes``.
     """
     for tag, new in changes.items():
         if tag == SPECIFIC_CHARACTER_SET or tag >> 16 in _CLOSED_GROUPS or not tag & 0xFFFF:
             raise Refused(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be changed.")
-        values.vr_for(tag, new or ())
+        values.element(tag, values.vr_for(tag, new or ()), new or (), Encoding.of(syntax), charset.UTF8)
     dataset = blocks(source, length)
     if syntax.deflated:
         dataset = inflated(dataset, inflated_bytes)
@@ -56,6 +56,8 @@ def _changed(
     source: Source, encoding: Encoding, changes: Mapping[int, Sequence[Any] | None], default_character_set: str
 ) -> Iterator[bytes]:
     """Chooses the character set, writes the new elements, and lets the dataset flow past them."""
+    meta, encoding = source.begin(encoding)
+    yield meta
     character_set = _character_set(source, encoding)
     vrs = {tag: values.vr_for(tag, new or ()) for tag, new in changes.items()}
     new_texts = [found for tag, new in changes.items() for found in values.texts(vrs[tag], new or ())]

@@ -5,6 +5,7 @@ For values that people bring in. What devices send is taken as it comes and neve
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -43,10 +44,13 @@ def check(tag: int, new: Sequence[Any]) -> None:
     The element must be in the data dictionary. No values at all are always fine. The text names the element, never
     the value.
     """
-    vr = values.vr_for(tag, () if isinstance(new, str | Mapping) else new)
     where = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-    if isinstance(new, str | bytes | Mapping) or not isinstance(new, Sequence):
+    if not isinstance(new, list | tuple):
         raise Refused(f"{where} needs a list of values.")
+    try:
+        vr = values.vr_for(tag, new)
+    except (ValueError, TypeError):
+        raise Refused(f"{where} cannot hold that: it is a number.") from None
     if vr == "SQ":
         for item in new:
             _check_item(where, item)
@@ -82,6 +86,8 @@ def _fits(count: int, multiplicity: str) -> bool:
 
 def _is_valid(vr: str, value: Any) -> bool:
     if isinstance(value, bool):
+        return False
+    if isinstance(value, float) and not math.isfinite(value):
         return False
     if vr in _BINARY_NUMBERS:
         return _pydicom_takes(vr, value)

@@ -24,6 +24,8 @@ _NUMBERS: Final = {
 }
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_SINGLE_VALUED: Final = frozenset({"ST", "LT", "UT", "UR"})
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
 #: Padded with NUL to an even length, all others with a space (PS3.5 §6.2).
 _NUL_PADDED: Final = _BINARY | {"UI"}
 
@@ -49,8 +51,8 @@ def texts(vr: str, values: Sequence[Any]) -> Iterator[tuple[str, str]]:
     """The texts in ``values``, with their VR, that the character set has to hold; those of nested items too."""
     if vr == "SQ":
         for item in values:
-            for element in (item or {}).values():
-                yield from texts(str(element["vr"]), element.get("Value") or ())
+            for content in (item or {}).values():
+                yield from texts(str(content["vr"]), content.get("Value") or ())
     elif vr in charset.TEXT_VRS:
         yield _text(vr, values), vr
 
@@ -75,12 +77,21 @@ def padded(value: bytes, vr: str) -> bytes:
 
 
 def _item(item: Mapping[str, Any], encoding: Encoding, character_set: str) -> bytes:
+    """An item. Its own Specific Character Set is left out: the dataset's counts for it (PS3.3 §C.12.1.1.2)."""
     elements = [
-        element(int(tag, 16), str(content["vr"]), content.get("Value") or (), encoding, character_set)
+        element(int(tag, 16), str(content["vr"]), _values(content), encoding, character_set)
         for tag, content in sorted(item.items(), key=lambda entry: int(entry[0], 16))
+        if int(tag, 16) != _SPECIFIC_CHARACTER_SET
     ]
     start, end = header(ITEM, "", UNDEFINED, encoding), header(ITEM_END, "", 0, encoding)
     return b"".join((start, *elements, end))
+
+
+def _values(content: Mapping[str, Any]) -> Sequence[Any]:
+    if content.keys() & {"InlineBinary", "BulkDataURI"}:
+        raise ValueError
+    values: Sequence[Any] = content.get("Value") or ()
+    return values
 
 
 def _value(vr: str, values: Sequence[Any], encoding: Encoding, character_set: str) -> bytes:
@@ -101,7 +112,11 @@ def _value(vr: str, values: Sequence[Any], encoding: Encoding, character_set: st
 
 
 def _text(vr: str, values: Sequence[Any]) -> str:
-    return "\\".join(_name(value) if vr == "PN" else _plain(value) for value in values)
+    """All values in one text. Raises ValueError for a backslash in one of them, where it would make two."""
+    written = [_name(value) if vr == "PN" else _plain(value) for value in values]
+    if (len(written) > 1) if vr in _SINGLE_VALUED else any("\\" in value for value in written):
+        raise ValueError
+    return "\\".join(written)
 
 
 def _plain(value: Any) -> str:

@@ -23,6 +23,7 @@ Piece = bytes | bytearray | memoryview
 
 BUFFER_SIZE: Final = 512 * 1024
 NEGOTIATION_BUFFER_SIZE: Final = 16 * 1024
+_TLS_WRITE: Final = 64 * 1024
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 4 << 20
 _KERNEL_TIMEOUTS: Final = sys.platform != "win32"
@@ -167,7 +168,10 @@ class Transport:
         with self._sending:
             try:
                 if self.is_tls:
-                    self.sock.sendall(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                    # Python's time limit is for all of a sendall: a slow line gets it for each part.
+                    whole = memoryview(b"".join(pieces))
+                    for position in range(0, len(whole), _TLS_WRITE):
+                        self.sock.sendall(whole[position : position + _TLS_WRITE])
                 else:
                     self._send_plain(pieces)
             except (BlockingIOError, TimeoutError) as error:

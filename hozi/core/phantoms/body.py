@@ -171,9 +171,8 @@ def _mediastinum(picture: Plane, x: Plane, y: Plane, z: float) -> None:
         paint(picture, ellipse(turned_x, turned_y, (8, -34), (64 * size, 50 * size), edge=2.5), _FAT + 20)
         paint(picture, ellipse(turned_x, turned_y, (8, -33), (60 * size, 46 * size), edge=2.5), 95)
         for cx, cy, rx, ry in ((22, -28, 24, 19), (-20, -44, 22, 14), (-26, -14, 19, 17), (14, -4, 22, 12)):
-            paint(
-                picture, ellipse(turned_x, turned_y, (cx, cy), (rx * size, ry * size), edge=3), _BLOOD - 4 * abs(cy + 28)
-            )
+            chamber = ellipse(turned_x, turned_y, (cx, cy), (rx * size, ry * size), edge=3)
+            paint(picture, chamber, _BLOOD - 4 * abs(cy + 28))
     if 75 < z < 190:
         paint(picture, ellipse(x, y, (-14, -26), (16, 16)), _BLOOD + 40)  # ascending aorta
         paint(picture, ellipse(x, y, (-34, -22), (9, 10)), _BLOOD + 90)  # superior vena cava
@@ -184,8 +183,8 @@ def _mediastinum(picture: Plane, x: Plane, y: Plane, z: float) -> None:
     if 128 < z < 158:
         paint(picture, ellipse(x + y * 0.3, y, (14, -12), (34, 11), edge=2), _BLOOD + 60)  # pulmonary arteries
     if z < 62:
-        for cx, cy, radius in ((-22, -6, 8), (24, -2, 6), (-10, -22, 6), (14, -20, 5)):
-            paint(picture, ellipse(x, y, (cx, cy), (radius, radius)), _BLOOD + 40)
+        for cx, cy, wide in ((-22, -6, 8), (24, -2, 6), (-10, -22, 6), (14, -20, 5)):
+            paint(picture, ellipse(x, y, (cx, cy), (wide, wide)), _BLOOD + 40)
     spread = max(0.0, z - 120) * 0.62
     if z < 185:
         for side in (-1, 1) if spread else (1,):
@@ -215,9 +214,8 @@ def _abdomen(picture: Plane, x: Plane, y: Plane, z: float) -> None:
             dome = ellipse(x, y, centre[:2], (radii[0] * size, radii[1] * size), edge=3)
             paint(picture, dome * cage, value)
     if z > 285:
-        filled = min(1.0, (z - 285) / 25)
-        rest = cage * (picture < -300) * filled
-        paint(picture, rest, _FAT)
+        filled = np.float32(min(1.0, (z - 285) / 25))
+        paint(picture, cage * (picture < -300) * filled, _FAT)
     if z > 262:
         bubble = math.sqrt(min(1.0, (z - 262) / 20))
         level = soft(y + 30, 1.5)  # gas above, fluid below: the patient lies on the back

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,9 +18,15 @@ SPACING: Final = 0.168
 """Millimetres between the middles of neighbouring pixels, on the detector."""
 
 BITS: Final = 12
+WINDOW: Final = (2270, 3240)
+"""Centre and width of the window in which the picture looks its best."""
+
 _SEED: Final = 1895
 _WATER: Final = 0.021
 """Attenuation of soft tissue for these rays, per mm."""
+
+Point = tuple[float, float]
+"""A place on the detector: mm to the right and downwards from its middle."""
 
 
 @dataclass
@@ -47,38 +54,34 @@ class _Shadow:
         inside = 1 - ((x - cx) / rx) ** 2 - ((z - cz) / rz) ** 2
         self.water[part] += np.sqrt(np.maximum(inside, 0)) * np.float32(2 * ry * density)
 
-    def tube(self, points: list[tuple[float, float]], radii: tuple[float, float], density: float, wall: float) -> None:
-        """Adds the chords through a bent tube whose radius goes from one to the other; walls count ``wall`` more."""
-        count = len(points) - 1
-        for number, (begin, end) in enumerate(zip(points, points[1:], strict=False)):
-            first, last = (radii[0] + (radii[1] - radii[0]) * part / count for part in (number, number + 1))
-            self._piece(begin, end, (first, last), density, wall, closing=number == count - 1)
-
-    def _piece(
-        self,
-        begin: tuple[float, float],
-        end: tuple[float, float],
-        radii: tuple[float, float],
-        density: float,
-        wall: float,
-        *,
-        closing: bool,
-    ) -> None:
+    def tube(self, points: Sequence[Point], radii: tuple[float, float], density: float, wall: float) -> None:
+        """Adds the chords through a bent tube whose radius goes from one to the other; its walls count more."""
         margin = max(radii)
-        low_x, high_x = sorted((begin[0], end[0]))
-        low_z, high_z = sorted((begin[1], end[1]))
-        part = self.window(low_x - margin, high_x + margin, low_z - margin, high_z + margin)
-        x, z = self.x[:, part[1]], self.z[part[0]]
-        step_x, step_z = end[0] - begin[0], end[1] - begin[1]
-        length = math.hypot(step_x, step_z) or 1e-6
-        along = ((x - begin[0]) * step_x + (z - begin[1]) * step_z) / length
-        across = ((z - begin[1]) * step_x - (x - begin[0]) * step_z) / length
-        radius = radii[0] + (radii[1] - radii[0]) * np.clip(along / length, 0, 1)
-        depth = np.sqrt(np.maximum(1 - (across / radius) ** 2, 0))
-        hollow = np.sqrt(np.maximum(1 - (across / (radius * 0.72)) ** 2, 0)) * 0.72
-        chord = 2 * radius * (depth * (density + wall) - hollow * wall)
-        last = length + (margin * 0.3 if closing else 0)
-        self.water[part] += chord * ((along >= 0) & (along < last))
+        across, down = zip(*points, strict=True)
+        whole = self.window(min(across) - margin, max(across) + margin, min(down) - margin, max(down) + margin)
+        chord = np.zeros((whole[0].stop - whole[0].start, whole[1].stop - whole[1].start), np.float32)
+        pieces = list(pairwise(points))
+        for number, (begin, end) in enumerate(pieces):
+            radius = radii[0] + (radii[1] - radii[0]) * (number + 0.5) / len(pieces)
+            (low_x, high_x), (low_z, high_z) = (sorted((begin[axis], end[axis])) for axis in (0, 1))
+            part = self.window(low_x - margin, high_x + margin, low_z - margin, high_z + margin)
+            local = tuple(
+                slice(one.start - all_.start, one.stop - all_.start) for one, all_ in zip(part, whole, strict=True)
+            )
+            off = _distance(self.x[:, part[1]], self.z[part[0]], begin, end) / np.float32(radius)
+            full = np.sqrt(np.maximum(1 - off**2, 0)) * np.float32(2 * radius)
+            hollow = np.sqrt(np.maximum(0.75**2 - off**2, 0)) * np.float32(2 * radius)
+            # Where pieces meet, the larger chord counts: their sum would show the joints.
+            np.maximum(chord[local], full * np.float32(abs(density) + wall) - hollow * np.float32(wall), chord[local])
+        self.water[whole] += chord * np.float32(math.copysign(1, density))
+
+
+def _distance(x: Plane, z: Plane, begin: Point, end: Point) -> Plane:
+    """How far each pixel is from a stretch of line."""
+    step_x, step_z = end[0] - begin[0], end[1] - begin[1]
+    square = step_x**2 + step_z**2 or 1e-6
+    along = np.clip(((x - begin[0]) * step_x + (z - begin[1]) * step_z) / square, 0, 1).astype(np.float32)
+    return np.hypot(x - begin[0] - along * step_x, z - begin[1] - along * step_z)
 
 
 def radiograph() -> np.ndarray[tuple[int, int], np.dtype[np.uint16]]:
@@ -124,7 +127,7 @@ def _blurred(rays: Plane) -> Plane:
 def _trunk(shadow: _Shadow) -> None:
     """Neck, shoulders and trunk: an outline whose width changes with the height, round along the rays."""
     heights = np.array([-215, -190, -165, -140, -110, -60, 20, 120, 215], np.float32)
-    halves = np.array([58, 60, 100, 172, 196, 176, 166, 160, 166], np.float32)
+    halves = np.array([58, 60, 96, 168, 210, 206, 200, 164, 168], np.float32)
     depths = np.array([48, 52, 66, 88, 104, 110, 112, 112, 114], np.float32)
     half = np.interp(shadow.z[:, 0], heights, halves)[:, np.newaxis].astype(np.float32)
     depth = np.interp(shadow.z[:, 0], heights, depths)[:, np.newaxis].astype(np.float32)
@@ -150,10 +153,13 @@ def _lungs(shadow: _Shadow, random: np.random.Generator) -> None:
         air = profile * (z > top) * soft(z - _dome(x, side), 1.2)
         depth = 60 + 62 * np.sin(np.clip(height * 1.25, 0, 1) * math.pi / 2)
         shadow.water -= air * depth.astype(np.float32) * np.float32(1.12)
+        vessels = _Shadow(x, z, np.zeros((ROWS, COLUMNS), np.float32))
         for number in range(15):
             angle = (number + random.uniform(-0.4, 0.4)) / 15 * 2.5 - 1.15
             root = (side * random.uniform(26, 38), random.uniform(-22, 22))
-            _vessel(shadow, random, root, (side * math.cos(angle), math.sin(angle)), random.uniform(3.6, 5.2), side)
+            aim = (side * math.cos(angle), math.sin(angle))
+            _vessel(vessels, random, root, aim, random.uniform(3.6, 5.2))
+        shadow.water += vessels.water * np.minimum(air * 3, 1)
     shadow.ellipsoid((70, 128), (46, 30, 26), -1.0)  # air in the stomach
 
 
@@ -163,24 +169,23 @@ def _vessel(
     begin: tuple[float, float],
     aim: tuple[float, float],
     radius: float,
-    side: int,
 ) -> None:
-    """A vessel and those that branch from it, while they stay in the lung and can be seen."""
-    if radius < 0.45 or begin[1] > float(_dome(np.float32(begin[0]), side)) or abs(begin[0]) > 136:  # type: ignore[arg-type]
+    """A vessel and those that branch from it, while they can be seen."""
+    if radius < 0.45:
         return
     length = random.uniform(4.5, 7) * radius + 6
     end = (begin[0] + aim[0] * length, begin[1] + aim[1] * length)
-    shadow.tube([begin, end], (radius, radius * 0.88), 0.42, 0.0)
+    shadow.tube([begin, end], (radius, radius * 0.88), 0.95, 0.0)
     for shrink in (random.uniform(0.74, 0.9), random.uniform(0.45, 0.7)):
         turn = random.normal(0, 0.36)
         turned = (aim[0] * math.cos(turn) - aim[1] * math.sin(turn), aim[0] * math.sin(turn) + aim[1] * math.cos(turn))
-        _vessel(shadow, random, end, turned, radius * shrink, side)
+        _vessel(shadow, random, end, turned, radius * shrink)
 
 
 def _heart(shadow: _Shadow) -> None:
-    shadow.ellipsoid((18, 62), (66, 58, 52), 0.72)
-    shadow.ellipsoid((-8, 52), (46, 52, 42), 0.42)
-    shadow.ellipsoid((40, 84), (48, 36, 40), 0.36)
+    shadow.ellipsoid((20, 60), (62, 60, 50), 0.42)
+    shadow.ellipsoid((-8, 50), (44, 50, 40), 0.36)
+    shadow.ellipsoid((38, 80), (48, 40, 38), 0.36)
     shadow.ellipsoid((26, -52), (17, 16, 22), 0.85)  # arch of the aorta
     shadow.ellipsoid((29, -18), (13, 14, 22), 0.7)  # trunk of the pulmonary artery
     shadow.tube([(24, -50), (28, 0), (26, 60), (16, 150)], (13, 12), 0.7, 0)  # descending aorta
@@ -188,7 +193,7 @@ def _heart(shadow: _Shadow) -> None:
     for side in (-1, 1):
         shadow.ellipsoid((side * 36, -2), (16, 24, 20), 0.42)
     across = soft(np.abs(shadow.x) - 24, 14) * soft(-shadow.z - 190, 40)
-    shadow.water += across * np.float32(44)
+    shadow.water += across * np.float32(26)
 
 
 def _airways(shadow: _Shadow) -> None:
@@ -204,7 +209,7 @@ def _spine(shadow: _Shadow) -> None:
         box = soft(np.abs(shadow.x) - width + 2 * np.cos((shadow.z - middle) / 9.5), 2.5)
         box = box * soft(np.abs(shadow.z - middle) - 10.6, 2.2)
         rim = soft(np.abs(np.abs(shadow.z - middle) - 10.2) - 0.9, 1.2) * soft(np.abs(shadow.x) - width, 2)
-        shadow.water += box * np.float32(20) + rim * np.float32(7)
+        shadow.water += box * np.float32(14) + rim * np.float32(6)
         for side in (-1, 1):
             shadow.tube(
                 [(side * (width - 7), middle - 3), (side * (width - 6.9), middle + 3)], (4.2, 4.2), 0.5, 1.6
@@ -220,7 +225,7 @@ def _ribs(shadow: _Shadow) -> None:
         drop = 16 + 5.5 * number
         for side in (-1, 1):
             back = [
-                (side * (20 + (reach - 20) * math.sin(t * math.pi / 2)), start + drop * t**1.7 - 9 * math.sin(t * math.pi))
+                (side * (20 + (reach - 20) * _quarter(t)), start + drop * t**1.7 - 9 * math.sin(t * math.pi))
                 for t in np.linspace(0, 1, 26)
             ]
             shadow.tube(back, (5.4, 6.4), 0.62, 0.95)
@@ -235,26 +240,25 @@ def _ribs(shadow: _Shadow) -> None:
                 shadow.tube(front, (6.2, 6.6), 0.42, 0.5)
 
 
+def _quarter(part: float) -> float:
+    """How high a quarter of a wave has risen."""
+    return math.sin(part * math.pi / 2)
+
+
 def _shoulders(shadow: _Shadow) -> None:
     for side in (-1, 1):
         collar = [
-            (side * (14 + 138 * t), -128 - 30 * math.sin(t * math.pi * 0.62) + 10 * math.sin(t * 2 * math.pi))
+            (side * (13 + 125 * t), -118 - 12 * math.sin(t * math.pi / 2) + 6 * math.sin(t * 2 * math.pi))
             for t in np.linspace(0, 1, 26)
         ]
-        shadow.tube(collar, (8, 6), 0.7, 1.0)
-        blade = [(side * 158, -128), (side * 152, -70), (side * 140, -14), (side * 132, 16)]
-        shadow.tube(blade, (11, 4), 0.25, 0.55)
-        shadow.tube([(side * 158, -132), (side * 120, -134), (side * 92, -118)], (6, 4), 0.4, 0.5)
-        shadow.ellipsoid((side * 178, -128), (26, 27, 24), 1.0)
-        shadow.tube([(side * 184, -120), (side * 196, -40)], (17, 13), 0.7, 0.7)
+        shadow.tube(collar, (7.5, 5.5), 0.6, 0.9)
+        shadow.tube([(side * 150, -110), (side * 150, -60), (side * 140, -6), (side * 134, 14)], (9, 4), 0.25, 0.5)
+        shadow.tube([(side * 148, -108), (side * 118, -106), (side * 96, -86)], (6, 4), 0.3, 0.4)
+        shadow.ellipsoid((side * 172, -102), (21, 22, 22), 0.8)
+        shadow.tube([(side * 178, -96), (side * 186, -20), (side * 192, 60)], (14, 11), 0.5, 0.6)
 
 
 def _marker(shadow: _Shadow) -> None:
     """A lead letter L at the patient's left shoulder."""
     for low_x, high_x, low_z, high_z in ((146, 149, -200, -184), (146, 156, -187, -184)):
         shadow.water[shadow.window(low_x, high_x, low_z, high_z)] += np.float32(500)
-
-
-def previews() -> Iterator[float]:
-    """Window centre and width with which the picture looks its best."""
-    yield from (1900.0, 3000.0)

@@ -19,7 +19,8 @@ def grid(rows: int, columns: int, spacing: float) -> tuple[Plane, Plane]:
 
 def soft(distance: NDArray[Any], edge: float) -> Plane:
     """Coverage by the signed distance to a border: 1 well inside (negative), 0 outside, smooth over ``edge`` mm."""
-    return np.clip(np.float32(0.5) - distance.astype(np.float32, copy=False) / np.float32(edge), 0, 1)
+    covered: Plane = np.clip(np.float32(0.5) - distance.astype(np.float32, copy=False) / np.float32(edge), 0, 1)
+    return covered
 
 
 def ellipse(

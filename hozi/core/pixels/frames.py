@@ -5,16 +5,28 @@ Runs in a worker process: see `worker`. One frame is in memory at a time.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hozi.core.dicom import scan, values
-from hozi.core.dicom.elements import ITEM, SEQUENCE_END, Encoding, Header, Source, blocks, deflated, header, inflated
+from hozi.core.dicom import values
+from hozi.core.dicom.elements import (
+    ITEM,
+    SEQUENCE_END,
+    SWAP_BYTES,
+    Encoding,
+    Header,
+    Source,
+    blocks,
+    deflated,
+    header,
+    inflated,
+    swapped,
+)
 from hozi.core.dicom.recode import Recoding
 from hozi.core.dicom.syntaxes import TransferSyntax
 from hozi.core.errors import Unreadable
@@ -41,12 +53,42 @@ _WANTED: Final = frozenset(
         *(_PIXEL_REPRESENTATION, _LOSSY, _EXTENDED_OFFSETS),
     }
 )
-_LIMITS: Final = scan.Limits(value_bytes=8 << 20)
+_ICON: Final = 0x00880200
+#: The longest value that is looked at: the offset table of a million frames.
+_VALUE_BYTES: Final = 8 << 20
 _LONGEST: Final = 0xFFFFFFFE
 _INFLATED_BYTES: Final = 4 << 30
 
 Fragment = tuple[int, int]
 """Where a fragment's bytes begin in the dataset, and how many they are."""
+
+
+@dataclass
+class _Found:
+    """What a dataset says about its pixel data. ``fragments``: the items of encapsulated pixel data, the offset table
+    first; none where it is not encapsulated, and then ``native_bytes`` is its length. ``has_pixel_data``: it is
+    not empty.
+    """
+
+    order: str
+    values: dict[int, bytes] = field(default_factory=dict)
+    fragments: list[Fragment] = field(default_factory=list)
+    has_pixel_data: bool = False
+    native_bytes: int = 0
+
+    @property
+    def encapsulated(self) -> bool:
+        """Whether there is encapsulated pixel data, be it empty."""
+        return bool(self.fragments)
+
+    def number(self, tag: int) -> int | None:
+        """The number in a US element; other lengths as some devices write it."""
+        raw = self.values.get(tag, b"")
+        return int.from_bytes(raw, "little" if self.order == "<" else "big") if len(raw) in (2, 4, 8) else None
+
+    def text(self, tag: int) -> str:
+        """The text in an element, without padding."""
+        return self.values.get(tag, b"").decode("latin_1").strip(" \0")
 
 
 def convert(
@@ -71,7 +113,6 @@ class _Conversion:
         self._offset = offset
         self._length = length
         self._syntax = syntax
-        self._encoding = Encoding.of(syntax)
         self._target = target
         self._layout = Layout(0, 0)
         self._frames: list[list[Fragment]] = []
@@ -79,48 +120,63 @@ class _Conversion:
     def pieces(self) -> Iterator[bytes]:
         """The converted dataset."""
         changes: dict[int, bytes | None] = {}
-        fragments = self._fragments() if self._syntax.encapsulated else None
-        if fragments is not None:
-            found = self._scan()
+        found = self._found() if self._syntax.encapsulated else None
+        if found is not None and found.has_pixel_data:
             self._layout = _layout(found)
-            self._frames = _frames(self._file, self._offset, fragments, self._layout.frames, found)
-            changes = self._changes(found)
+            if found.encapsulated:
+                self._frames = _frames(self._file, self._offset, found, self._layout.frames)
+                changes = self._changes(found)
+            elif found.native_bytes < self._layout.native_bytes:
+                raise Unreadable("The pixel data is neither encapsulated, as its transfer syntax says, nor complete.")
+        elif found is not None and found.encapsulated:
+            changes = {_PIXEL_DATA: header(_PIXEL_DATA, "OW", 0, self._target)}
         # A reader of its own: the frames are read through the file's position meanwhile.
         with Path(self._file.name).open("rb") as again:
-            source = self._source(again)
-            instead = {} if fragments is None else {_PIXEL_DATA: lambda head: self._pixel_data(head, source)}
-            recoding = Recoding(source, self._encoding, self._target, changes, instead=instead)
+            source, encoding = self._source(again)
+            recoding = Recoding(
+                source,
+                encoding,
+                self._target,
+                changes,
+                restructure=found is not None,
+                instead={
+                    _ICON: lambda head: _icon(recoding, head),
+                    **({_PIXEL_DATA: lambda head: self._pixel_data(head, source, encoding)} if self._frames else {}),
+                },
+            )
             yield from recoding.dataset()
         if recoding.met_fragments:
             raise Unreadable("The dataset has compressed pixel data where none can be decoded.")
 
-    def _source(self, file: BinaryIO) -> Source:
+    def _source(self, file: BinaryIO) -> tuple[Source, Encoding]:
+        """The dataset from its first element on, and its encoding."""
         file.seek(self._offset)
         dataset = blocks(file, self._length)
-        return Source(inflated(dataset, _INFLATED_BYTES) if self._syntax.deflated else dataset)
+        source = Source(inflated(dataset, _INFLATED_BYTES) if self._syntax.deflated else dataset)
+        _, encoding = source.begin(Encoding.of(self._syntax))
+        return source, encoding
 
-    def _scan(self) -> scan.Scan:
-        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            dataset = view[self._offset :]
-            try:
-                return scan.scan(dataset, self._syntax, _LIMITS, _WANTED, {})
-            finally:
-                dataset.release()
-                view.release()
-
-    def _fragments(self) -> list[Fragment] | None:
-        """The items of the encapsulated pixel data, the offset table first; None when there is none."""
-        source = self._source(self._file)
-        walk = Recoding(source, self._encoding, self._encoding, {})
-        while found := source.header(self._encoding):
-            if found.tag == _PIXEL_DATA and found.undefined:
-                return list(_items(source, self._encoding))
-            for _ in walk.copied(found, self._encoding):
+    def _found(self) -> _Found:
+        """What the header says, and where the items of the encapsulated pixel data are."""
+        source, encoding = self._source(self._file)
+        walk = Recoding(source, encoding, encoding, {})
+        found = _Found(order=encoding.order)
+        while head := source.header(encoding):
+            if head.tag == _PIXEL_DATA and head.undefined:
+                found.fragments = list(_items(source, encoding)) or [(0, 0)]
+                found.has_pixel_data = any(length for _, length in found.fragments[1:])
+                break
+            if head.tag == _PIXEL_DATA:
+                found.native_bytes = head.length
+                found.has_pixel_data = head.length > 0
+            if head.tag in _WANTED and head.length <= _VALUE_BYTES:
+                found.values[head.tag] = source.take(head.length)
+                continue
+            for _ in walk.copied(head, encoding):
                 pass
-        return None
+        return found
 
-    def _changes(self, found: scan.Scan) -> dict[int, bytes | None]:
+    def _changes(self, found: _Found) -> dict[int, bytes | None]:
         """What the header says differently afterwards."""
         first = _read(self._file, self._offset, self._frames[0])
         uid, layout = self._syntax.uid, self._layout
@@ -128,18 +184,18 @@ class _Conversion:
         photometric = decode.photometric(uid, first, layout)
         if photometric != layout.photometric:
             changes[_PHOTOMETRIC] = values.element(_PHOTOMETRIC, "CS", [photometric], self._target, "")
-        if layout.planar:
+        if layout.samples > 1:
             changes[_PLANAR] = values.element(_PLANAR, "US", [0], self._target, "")
         if decode.lossy(uid, first) and found.values.get(_LOSSY, b"").strip() != b"01":
             changes[_LOSSY] = values.element(_LOSSY, "CS", ["01"], self._target, "")
         return changes
 
-    def _pixel_data(self, found: Header, source: Source) -> Iterator[bytes]:
+    def _pixel_data(self, found: Header, source: Source, encoding: Encoding) -> Iterator[bytes]:
         """The element of the native pixel data, in place of the encapsulated one, which is stepped over."""
         layout = self._layout
         if not found.undefined:
-            raise Unreadable("The pixel data is not encapsulated, as its transfer syntax says.")
-        for _ in _items(source, self._encoding):
+            raise Unreadable("The dataset has pixel data twice.")
+        for _ in _items(source, encoding):
             pass
         size = layout.native_bytes
         padded = size + size % 2
@@ -156,7 +212,9 @@ class _Conversion:
                 yield np.packbits(bits[:whole], bitorder="little").tobytes()
                 bits = bits[whole:]
             else:
-                yield pixels.astype(np.dtype(f"{self._target.order}{layout.container.str[1:]}")).tobytes()
+                data = pixels.astype(layout.container.newbyteorder("<")).tobytes()
+                # Words change their byte order, whatever stands in them (PS3.5 §A.3; so do DCMTK and dcm4che).
+                yield data if vr == "OB" or self._target.little_endian else swapped(data, SWAP_BYTES["OW"])
         if bits.size:
             yield np.packbits(bits, bitorder="little").tobytes()
         yield b"\0" * (size % 2)
@@ -175,32 +233,33 @@ def _items(source: Source, encoding: Encoding) -> Iterator[Fragment]:
     raise Unreadable("The encapsulated pixel data has no end.")
 
 
-def _layout(found: scan.Scan) -> Layout:
-    def text(tag: int) -> str:
-        return found.values.get(tag, b"").decode("latin_1").strip(" \0")
+def _icon(recoding: Recoding, head: Header) -> Iterator[bytes]:
+    """The Icon Image Sequence; nothing when its pixels are compressed. It is optional (PS3.3 §C.7.6.1.1.6)."""
+    icon = list(recoding.recoded(head))
+    if not recoding.met_fragments:
+        yield from icon
+    recoding.met_fragments = False
 
+
+def _layout(found: _Found) -> Layout:
     layout = Layout(
-        rows=found.unsigned(_ROWS) or 0,
-        columns=found.unsigned(_COLUMNS) or 0,
-        samples=found.unsigned(_SAMPLES) or 1,
-        frames=int(text(_FRAMES)) if text(_FRAMES).isdigit() else 1,
-        bits_allocated=found.unsigned(_BITS_ALLOCATED) or 8,
-        bits_stored=found.unsigned(_BITS_STORED) or found.unsigned(_BITS_ALLOCATED) or 8,
-        signed=found.unsigned(_PIXEL_REPRESENTATION) == 1,
-        photometric=text(_PHOTOMETRIC) or "MONOCHROME2",
-        planar=found.unsigned(_PLANAR) == 1,
+        rows=found.number(_ROWS) or 0,
+        columns=found.number(_COLUMNS) or 0,
+        samples=found.number(_SAMPLES) or 1,
+        frames=int(found.text(_FRAMES)) if found.text(_FRAMES).isdecimal() else 1,
+        bits_allocated=found.number(_BITS_ALLOCATED) or 8,
+        bits_stored=found.number(_BITS_STORED) or found.number(_BITS_ALLOCATED) or 8,
+        signed=found.number(_PIXEL_REPRESENTATION) == 1,
+        photometric=found.text(_PHOTOMETRIC) or "MONOCHROME2",
+        planar=found.number(_PLANAR) == 1,
     )
     layout.check()
     return layout
 
 
-def _frames(
-    file: BinaryIO, offset: int, items: Sequence[Fragment], count: int, found: scan.Scan
-) -> list[list[Fragment]]:
+def _frames(file: BinaryIO, offset: int, found: _Found, count: int) -> list[list[Fragment]]:
     """The fragments of each frame (PS3.5 §A.4: Basic and Extended Offset Table; and what is done without them)."""
-    if not items or len(items) < 2:
-        raise Unreadable("The encapsulated pixel data has no fragment.")
-    table, *fragments = items
+    table, *fragments = found.fragments
     if count == 1:
         return [list(fragments)]
     if count == len(fragments):
@@ -212,7 +271,7 @@ def _frames(
 
 
 def _starts(
-    file: BinaryIO, offset: int, table: Fragment, fragments: Sequence[Fragment], count: int, found: scan.Scan
+    file: BinaryIO, offset: int, table: Fragment, fragments: Sequence[Fragment], count: int, found: _Found
 ) -> list[int] | None:
     """The index of each frame's first fragment, by an offset table or by how the fragments begin."""
     first = fragments[0][0] - 8

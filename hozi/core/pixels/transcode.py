@@ -78,7 +78,10 @@ class Transcoder:
     def _ask(self, request: dict[str, Any]) -> None:
         worker = self._places.get()
         try:
-            if worker is None or not worker.is_alive:
+            if worker is not None and not worker.is_alive:
+                worker.kill()
+                worker = None
+            if worker is None:
                 worker = _Worker(self._memory, self._seconds)
             answer = worker.ask(request, self._seconds)
         finally:

@@ -1,16 +1,19 @@
 """A process that decodes, and may be killed at any time: ``python -m hozi.core.pixels.worker MEMORY_BYTES SECONDS``.
 
 It reads requests from standard input and answers on standard output, each a 32-bit length and that much JSON. It ends
-when its input does.
+when its input does, even in the middle of its work: so no worker outlives who asked it, however that ended.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import resource
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,6 +62,22 @@ def _work(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+@contextlib.contextmanager
+def _ended_with_input() -> Iterator[None]:
+    """Has the system end the process when its input is closed meanwhile (SIGIO's default action).
+
+    Nothing else comes on the input before the answer. A decoder that hangs does not keep a signal from ending it, as it
+    would a thread. (Linux' PR_SET_PDEATHSIG would end workers when the *thread* that started them ends.)
+    """
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        yield
+    finally:
+        fcntl.fcntl(0, fcntl.F_SETFL, flags)
+
+
 def main() -> None:
     """Answers requests until there are no more."""
     memory, seconds = int(sys.argv[1]), float(sys.argv[2])
@@ -72,7 +91,9 @@ def main() -> None:
             used = resource.getrusage(resource.RUSAGE_SELF)
             limit = int(used.ru_utime + used.ru_stime + seconds) + 5
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-            send(answers, _work(request))
+            with _ended_with_input():
+                answer = _work(request)
+            send(answers, answer)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def find_matches(session: Session, message: Message) -> None:
 
 
 def _query(session: Session, message: Message) -> Query:
-    dataset = identifier.read(message.dataset(), message.context.transfer_syntax)
+    dataset = identifier.read(message.dataset(), message.context.transfer_syntax, HOZI.default_charset)
     agreed = session.association.extended.get(message.context.abstract_syntax, b"").ljust(3, b"\0")
     return query_from(
         dataset,

@@ -138,6 +138,8 @@ def test_a_file_is_read_from_where_it_stands() -> None:
         b"Ngoni went to the market.\n" * 20,
         bytes(128) + b"DICM",
         bytes(128) + b"DICM" + b"\xff" * 100,
+        implicit(0x00080005, b"ISO_IR 100", length=100),
+        explicit(0x00080005, b"CS", b"ISO_IR 100", length=100),
         random.Random(1).randbytes(4096),
     ],
 )

@@ -289,7 +289,21 @@ def test_e18_a_sequence_of_vr_un_may_be_explicit_as_some_write_it() -> None:
     assert look(dataset).sequences == {REQUEST: [{STEP_ID: b"S1"}, {STEP_ID: b"S2"}]}
 
 
+def test_e18_a_big_endian_sequence_of_vr_un_may_be_big_endian_all_through() -> None:
+    inner = item(explicit(STEP_ID, b"SH", b"S1", order=">"), order=">")
+    assert look(explicit(REQUEST, b"UN", inner, order=">"), BIG).sequences == {REQUEST: [{STEP_ID: b"S1"}]}
+
+
+def test_e18_an_empty_value_of_unknown_vr_does_not_swallow_what_follows() -> None:
+    # Taken for the long form, its length would be two megabytes, which there are.
+    dataset = CT + struct.pack("<HH2sH", 0x0009, 0x1001, b"ZZ", 0) + ID + explicit(0x7FE00010, b"OW", bytes(3 << 20))
+    assert look(dataset).values == {MODALITY: b"CT", PATIENT_ID: b"P1"}
+
+
 def test_a_dataset_in_the_other_encoding_is_read_as_it_is() -> None:
+    # ... and its elements are no dearer than others
+    many = b"".join(implicit(0x00091001 + number, b"") for number in range(50))
+    assert look(CT_IMPLICIT + many, EXPLICIT, limits=scan.Limits(elements=100)).element_count == 51
     for dataset, syntax in ((CT + ID, IMPLICIT), (CT_IMPLICIT + implicit(PATIENT_ID, b"P1"), EXPLICIT)):
         found = look(dataset, syntax)
         assert found.values == {MODALITY: b"CT", PATIENT_ID: b"P1"}
@@ -452,6 +466,7 @@ def test_e22_zeros_behind_the_last_item_are_let_pass() -> None:
         CT + explicit(0x7FE00010, b"OB", implicit(0xFFFEE000, b"1234", length=UNDEFINED), length=UNDEFINED),
         CT + explicit(0x7FE00010, b"OB", implicit(0xFFFEE000, b"1234", length=99), length=UNDEFINED),
         CT + bytes(100) + b"1",
+        sequence(REQUEST, item(bytes(16), open_end=True)) + ID,
         CT + b"123",
         CT + explicit(0x7FE00010, b"OW", b"1234", length=6),
         CT + explicit(0x7FE00010, b"OW", b"1234")[:-5],
@@ -505,6 +520,18 @@ def test_e23_a_deflated_dataset_says_what_it_says_inflated(row: Row) -> None:
     if syntax.deflated or syntax.encapsulated or not (syntax.explicit and syntax.little_endian):
         return
     assert look(deflated(dataset), DEFLATED) == look(dataset, EXPLICIT)
+
+
+def test_e23_a_deflated_dataset_is_read_right_at_the_edge_of_what_is_inflated() -> None:
+    # The header of a sequence reaches four bytes beyond the item that it stands in.
+    straddling = sequence(0x00091002, item(explicit(0x00091001, b"SQ", b"")[:8]))
+    # What follows makes its length 16.
+    straddling += explicit(0x00100000, b"UL", bytes(4)) + ID
+    for size in range((256 << 10) - 120, (256 << 10) + 20, 2):
+        dataset = explicit(0x00080005, b"OB", bytes(size)) + straddling
+        plain = look(dataset, wanted=[PATIENT_ID])
+        assert plain.values == {PATIENT_ID: b"P1"}
+        assert look(deflated(dataset), DEFLATED, wanted=[PATIENT_ID]) == plain
 
 
 def test_e24_numbers_of_a_big_endian_dataset_are_told_apart() -> None:

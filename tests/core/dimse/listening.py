@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from hozi.core.dimse.acceptor import Acceptance, Acceptor
 from hozi.core.dimse.association import Association, Context, Message, Peer, ProposedContext, Timeouts
 from hozi.core.dimse.command import Command
 from hozi.core.dimse.negotiation import choose, choose_roles
+from hozi.core.dimse.requestor import associate, propose
 from hozi.core.dimse.terms import AssociateAnswer, AssociateRequest
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -30,6 +32,9 @@ IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+
+RELEASE_RQ = pdu.encode_release_request()
+RELEASE_RP = pdu.encode_release_response()
 
 IMPATIENT = Timeouts(artim=1, idle=2, message=1, response=2)
 
@@ -206,3 +211,65 @@ def store_message(message_id: int, dataset: bytes, context_id: int = 1) -> bytes
 
 def whole(message: Message) -> bytes:
     return b"".join(bytes(piece) for piece in message.fragments())
+
+
+@contextmanager
+def served(
+    serve: Callable[[Association], object],
+    *sop_classes: str,
+    roles: dict[str, tuple[bool, bool]] | None = None,
+    **options: Any,
+) -> Iterator[tuple[Raw, Future[object]]]:
+    """A raw peer associated with an acceptor that runs ``serve``; the future gives what that returned or raised."""
+    outcome: Future[object] = Future()
+
+    def keep(association: Association) -> None:
+        try:
+            outcome.set_result(serve(association))
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            outcome.set_exception(error)
+
+    with listening(keep, **options) as acceptor, Raw.to(acceptor.port) as peer:
+        answer = peer.associate(*sop_classes or (CT_IMAGE, VERIFICATION), roles=roles or {})
+        assert answer.roles == (roles or {})
+        yield peer, outcome
+
+
+@contextmanager
+def asking(*sop_classes: str, timeouts: Timeouts | None = None) -> Iterator[tuple[Association, Raw]]:
+    """An association that we asked for, and the raw peer that accepted it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(
+            associate,
+            "127.0.0.1",
+            server.getsockname()[1],
+            calling_ae="HOZI",
+            called_ae="RAW",
+            contexts=propose({uid: [IMPLICIT] for uid in sop_classes or (CT_IMAGE,)}),
+            timeouts=timeouts,
+        )
+        with Raw(server.accept()[0]) as peer:
+            peer.accept()
+            association = future.result(10)
+            try:
+                yield association, peer
+            finally:
+                association.close()
+
+
+def receive_all(association: Association) -> list[bytes]:
+    datasets = []
+    while (message := association.receive()) is not None:
+        datasets.append(whole(message))
+        association.respond(message, 0)
+    return datasets
+
+
+def last_word(peer: Raw) -> bytes:
+    """Read up to an A-ABORT, close as the standard has it, and return what it says."""
+    while True:
+        kind, body = peer.pdu()
+        if kind == pdu.ABORT:
+            peer.sock.close()
+            return body
+        assert kind == pdu.P_DATA_TF

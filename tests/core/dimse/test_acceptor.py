@@ -115,9 +115,7 @@ def test_it_refuses_contexts_that_nobody_decided_on(received: Received) -> None:
 
 def test_it_never_answers_with_an_asynchronous_window_e08(acceptor: Acceptor) -> None:
     with Raw.to(acceptor.port) as peer:
-        request = AssociateRequest(
-            "RAW", "HOZI", (ProposedContext(1, CT_IMAGE, (IMPLICIT,)),), async_window=(1, 1)
-        )
+        request = AssociateRequest("RAW", "HOZI", (ProposedContext(1, CT_IMAGE, (IMPLICIT,)),), async_window=(1, 1))
         peer.send(pdu.encode_request(request))
         _, body = peer.pdu()
         assert b"\x53\0\0\4" not in body
@@ -280,9 +278,7 @@ def test_it_bounds_the_silent_connections_of_all_addresses_together_a04(received
         try:
             for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
                 for _ in range(5):
-                    silent.append(
-                        socket.create_connection(("127.0.0.1", acceptor.port), source_address=(host, 0))
-                    )
+                    silent.append(socket.create_connection(("127.0.0.1", acceptor.port), source_address=(host, 0)))
             assert echo_works(acceptor.port)
             time.sleep(0.1)
             assert 15 - sum(is_closed_now(sock) for sock in silent) <= 10

@@ -169,7 +169,7 @@ def test_it_reads_or_refuses_any_bytes(raw: bytes) -> None:
 
 
 def test_it_hands_hostile_uids_on_as_they_are() -> None:
-    read = decode(encode(STORE)[:-0 or None] + element(0x1000, b"../../etc/passwd\0") + element(0x0002, b"\xff1"))
+    read = decode(encode(STORE)[: -0 or None] + element(0x1000, b"../../etc/passwd\0") + element(0x0002, b"\xff1"))
     assert read.affected_sop_instance == "../../etc/passwd"
     assert read.affected_sop_class == "\\xff1"
 

@@ -70,7 +70,8 @@ def test_it_writes_a_request_that_pynetdicom_reads_the_same() -> None:
     read.decode(pdu.encode_request(REQUEST))
     assert (read.calling_ae_title, read.called_ae_title) == ("CT1", "HOZI")
     assert [
-        (c.context_id, c.abstract_syntax, tuple(c.transfer_syntax)) for c in read.to_primitive().presentation_context_definition_list
+        (c.context_id, c.abstract_syntax, tuple(c.transfer_syntax))
+        for c in read.to_primitive().presentation_context_definition_list
     ] == [(c.id, c.abstract_syntax, c.transfer_syntaxes) for c in REQUEST.contexts]
     said = {type(one): one for one in read.to_primitive().user_information}
     assert said[MaximumLengthNotification].maximum_length_received == 16384
@@ -253,7 +254,7 @@ def test_it_survives_any_changed_byte(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("title", ["", " ", "SEVENTEEN_LETTERS", "HÔPITAL"])
 def test_it_sends_no_ae_title_that_is_none(title: str) -> None:
-    with pytest.raises(ValueError, match="AE title|ascii"):
+    with pytest.raises(ValueError, match=r"AE title|ascii"):
         pdu.encode_title(title)
 
 

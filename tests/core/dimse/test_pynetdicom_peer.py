@@ -228,13 +228,16 @@ def test_it_gets_from_us_on_the_same_association_e10() -> None:
         stored.append(event.request.DataSet.getvalue())
         return 0x0000
 
-    with listening(serve) as acceptor, their_association(
-        acceptor,
-        STUDY_GET,
-        CT_IMAGE,
-        ext_neg=[build_role(CT_IMAGE, scp_role=True)],
-        evt_handlers=[(evt.EVT_C_STORE, on_store)],
-    ) as association:
+    with (
+        listening(serve) as acceptor,
+        their_association(
+            acceptor,
+            STUDY_GET,
+            CT_IMAGE,
+            ext_neg=[build_role(CT_IMAGE, scp_role=True)],
+            evt_handlers=[(evt.EVT_C_STORE, on_store)],
+        ) as association,
+    ):
         asked = query(QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2")
         answers = [answer.Status for answer, _ in association.send_c_get(asked, STUDY_GET)]
     assert answers[-1] == 0
@@ -260,9 +263,10 @@ def test_it_asks_us_for_a_commitment_and_hears_of_it_on_the_same_association() -
         heard.set()
         return 0x0000, None
 
-    with listening(serve) as acceptor, their_association(
-        acceptor, COMMITMENT, evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)]
-    ) as association:
+    with (
+        listening(serve) as acceptor,
+        their_association(acceptor, COMMITMENT, evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)]) as association,
+    ):
         information = query(TransactionUID="1.2.3.4")
         answer, _ = association.send_n_action(information, 1, COMMITMENT, COMMITMENT_INSTANCE)
         assert answer.Status == 0
@@ -468,13 +472,16 @@ def test_it_gets_our_datasets_in_the_syntax_that_was_agreed_on() -> None:
         got.append(event.dataset)
         return 0x0000
 
-    with their_server((CT_IMAGE,), [(evt.EVT_C_STORE, on_store)]) as port, associate(
-        "127.0.0.1",
-        port,
-        calling_ae="HOZI",
-        called_ae="THEIRS",
-        contexts=propose({CT_IMAGE: [EXPLICIT]}),
-    ) as association:
+    with (
+        their_server((CT_IMAGE,), [(evt.EVT_C_STORE, on_store)]) as port,
+        associate(
+            "127.0.0.1",
+            port,
+            calling_ae="HOZI",
+            called_ae="THEIRS",
+            contexts=propose({CT_IMAGE: [EXPLICIT]}),
+        ) as association,
+    ):
         dataset = encode_dataset(image(), False, True) or b""
         association.store(association.contexts[1], CT_IMAGE, "1.2.3.1", [dataset])
     assert got[0].PatientName == "Invented^Tendai"

@@ -237,9 +237,7 @@ def test_pynetdicom_stores_to_us_over_tls(
     entity.add_requested_context(VERIFICATION)
     context = ssl.create_default_context(cafile=str(certificates.ca))
     context.load_cert_chain(certificates.scanner, certificates.scanner_key)
-    association = entity.associate(
-        "127.0.0.1", tls_acceptor.port, ae_title="HOZI", tls_args=(context, "localhost")
-    )
+    association = entity.associate("127.0.0.1", tls_acceptor.port, ae_title="HOZI", tls_args=(context, "localhost"))
     assert association.is_established
     assert association.send_c_echo().Status == 0
     association.release()
