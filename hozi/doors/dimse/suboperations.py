@@ -26,6 +26,7 @@ from hozi.core.dimse.association import Association, Context, Message
 from hozi.core.dimse.failures import Aborted, Lost, TimedOut
 from hozi.core.errors import HoziError, Refused
 from hozi.doors.dimse.session import Session
+from hozi.settings import HOZI
 
 _NAMING: Final = (
     PATIENT_ID,
@@ -47,7 +48,7 @@ class InvalidIdentifier(Refused):
 
 def selection(session: Session, message: Message) -> Selection:
     """The objects that the request's identifier names. Raises `Refused` or `Unreadable`."""
-    dataset = identifier.read(message.dataset(), message.context.transfer_syntax)
+    dataset = identifier.read(message.dataset(), message.context.transfer_syntax, HOZI.default_charset)
     level = str(dataset.get("QueryRetrieveLevel", "") or "").strip()
     if level not in _LEVELS:
         raise InvalidIdentifier("QueryRetrieveLevel is missing or unknown")

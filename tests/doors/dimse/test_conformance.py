@@ -223,6 +223,8 @@ def test_every_key_of_the_statement_is_returned(ct1: Caller, level: str) -> None
     for row in rows:
         if row["source"] == "object" and row["VR"] != "SQ" and row["keyword"] in dataset:
             assert match[row["keyword"]].value == dataset[row["keyword"]].value, row["keyword"]
+            setattr(query, row["keyword"], dataset[row["keyword"]].value)
+    assert ct1.ask(query, root=PATIENT_ROOT)[0] == [MATCH, SUCCESS], "it is not found by its own values"
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -168,6 +168,18 @@ def test_e36_numbers_are_compared_as_numbers(ct1: Caller, number: str) -> None:
     assert len(ct1.ask(query)[1]) == 1
 
 
+def test_binary_numbers_are_answered_as_numbers(ct1: Caller) -> None:
+    dataset = keep(ct1, image())
+    above = {name: dataset[name].value for name in ("StudyInstanceUID", "SeriesInstanceUID")}
+    [match] = ct1.find("IMAGE", **above, Rows=None, Columns=None, BitsAllocated=None)
+    assert (match.Rows, match.Columns, match.BitsAllocated) == (8, 8, 8)
+
+
+def test_names_with_spaces_around_their_carets_are_found(ct1: Caller) -> None:
+    keep(ct1, image(PatientName="Moyo ^ Tendai"))
+    assert names(ct1, "moyo^tendai") == {"Moyo ^ Tendai"}
+
+
 def test_e37_a_key_that_is_not_supported_makes_the_answer_a_warning(ct1: Caller) -> None:
     dataset = keep(ct1, image())
     statuses, _ = ct1.ask(identifier("STUDY", StudyInstanceUID=dataset.StudyInstanceUID, PatientName=""))
