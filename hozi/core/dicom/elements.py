@@ -129,11 +129,14 @@ class Source:
         if self.peek(2) == b"\x02\0":
             _, size = part10.read_meta(self.peek(BLOCK_BYTES), 0)
             meta = self.take(size)
-        vr = self.peek(6)[4:]
-        if encoding == IMPLICIT and vr in encodings.VRS:
+        start = self.peek(8)
+        if len(start) == 8 and encoding == IMPLICIT and start[4:6] in encodings.VRS:
             return meta, EXPLICIT
-        if encoding == EXPLICIT and len(vr) == 2 and not encodings.is_vr_like(vr):
-            return meta, IMPLICIT
+        if len(start) == 8 and encoding == EXPLICIT and not encodings.is_vr_like(start[4:6]):
+            group, _, length = struct.unpack("<HHI", start)
+            wanted = 8 if length == UNDEFINED else min(8 + length, BLOCK_BYTES)
+            if 0 < group < encodings.DELIMITERS and len(self.peek(wanted)) == wanted:
+                return meta, IMPLICIT
         return meta, encoding
 
     def next_tag(self, encoding: Encoding) -> int | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from hozi.core.phantoms.shapes import Plane, ellipse, grain, grid, paint, soft
+from hozi.core.phantoms.shapes import Plane, dab, ellipse, grain, grid, paint, soft
 
 SLICES: Final = 60
 SIZE: Final = 512
@@ -50,8 +50,8 @@ def _slice(x: Plane, y: Plane, z: float, vessels: list[_Vessel]) -> Plane:
     shoulders = max(0.0, 1 - z / 70)
     width, depth = 158 + 22 * shoulders, 112 - 14 * shoulders
     for inset, value in ((0, 20.0), (2, _FAT), (13, _SOFT)):
-        paint(picture, ellipse(x, y, (0, 0), (width - inset, depth - inset), power=2.4), value)
-    paint(picture, ellipse(x, y, (0, -depth + 9), (26, 7), edge=4), _FAT)
+        dab(picture, x, y, (0, 0), (width - inset, depth - inset), value, power=2.4)
+    dab(picture, x, y, (0, -depth + 9), (26, 7), _FAT, edge=4)
     _ribs(picture, x, y, z)
     _lungs(picture, x, y, z, vessels)
     _mediastinum(picture, x, y, z)
@@ -85,13 +85,13 @@ def _ribs(picture: Plane, x: Plane, y: Plane, z: float) -> None:
     paint(picture, rib * soft(np.abs(ring) - 4.2, 1.5), _BONE + 250)
     paint(picture, rib * soft(np.abs(ring) - 2.2, 1.5), 170)
     if z > 45:
-        paint(picture, ellipse(x, y, (0, -depth - 6), (17, 6)), _BONE)
-        paint(picture, ellipse(x, y, (0, -depth - 6), (14, 3.5)), 160)
+        dab(picture, x, y, (0, -depth - 6), (17, 6), _BONE)
+        dab(picture, x, y, (0, -depth - 6), (14, 3.5), 160)
     if z < 60:
         for side in (-1, 1):
             bone = (side * (112 + z / 4), 62 - z / 3)
-            paint(picture, ellipse(x, y, bone, (30, 5), edge=2), _BONE)
-            paint(picture, ellipse(x, y, bone, (27, 2.6), edge=2), 180)
+            dab(picture, x, y, bone, (30, 5), _BONE, edge=2)
+            dab(picture, x, y, bone, (27, 2.6), 180, edge=2)
 
 
 def _lungs(picture: Plane, x: Plane, y: Plane, z: float, vessels: list[_Vessel]) -> None:
@@ -111,7 +111,7 @@ def _lungs(picture: Plane, x: Plane, y: Plane, z: float, vessels: list[_Vessel])
         _draw_vessel(picture, lungs, x, y, z, vessel)
     nodule = 7.5**2 - (z - 120) ** 2
     if nodule > 0:
-        paint(picture, ellipse(x, y, (-84, -22), (math.sqrt(nodule),) * 2), 40)
+        dab(picture, x, y, (-84, -22), (math.sqrt(nodule),) * 2, 40)
 
 
 def _draw_vessel(picture: Plane, lungs: Plane, x: Plane, y: Plane, z: float, vessel: _Vessel) -> None:
@@ -174,28 +174,28 @@ def _mediastinum(picture: Plane, x: Plane, y: Plane, z: float) -> None:
             chamber = ellipse(turned_x, turned_y, (cx, cy), (rx * size, ry * size), edge=3)
             paint(picture, chamber, _BLOOD - 4 * abs(cy + 28))
     if 75 < z < 190:
-        paint(picture, ellipse(x, y, (-14, -26), (16, 16)), _BLOOD + 40)  # ascending aorta
-        paint(picture, ellipse(x, y, (-34, -22), (9, 10)), _BLOOD + 90)  # superior vena cava
+        dab(picture, x, y, (-14, -26), (16, 16), _BLOOD + 40)  # ascending aorta
+        dab(picture, x, y, (-34, -22), (9, 10), _BLOOD + 90)  # superior vena cava
     if 62 < z < 90:
         paint(picture, ellipse(x + y * 0.35, y, (4, 4), (15, 40), edge=2), _BLOOD + 40)  # aortic arch
     if z >= 75:
-        paint(picture, ellipse(x, y, (25, 38), (12.5, 12.5)), _BLOOD + 40)  # descending aorta
+        dab(picture, x, y, (25, 38), (12.5, 12.5), _BLOOD + 40)  # descending aorta
     if 128 < z < 158:
         paint(picture, ellipse(x + y * 0.3, y, (14, -12), (34, 11), edge=2), _BLOOD + 60)  # pulmonary arteries
     if z < 62:
         for cx, cy, wide in ((-22, -6, 8), (24, -2, 6), (-10, -22, 6), (14, -20, 5)):
-            paint(picture, ellipse(x, y, (cx, cy), (wide, wide)), _BLOOD + 40)
+            dab(picture, x, y, (cx, cy), (wide, wide), _BLOOD + 40)
     spread = max(0.0, z - 120) * 0.62
     if z < 185:
         for side in (-1, 1) if spread else (1,):
             radius = 9.5 if not spread else max(7.5 - spread / 18, 4)
             centre = (side * spread, 8 + z / 14)
-            paint(picture, ellipse(x, y, centre, (radius + 1.6, radius * 0.9 + 1.6)), 30)
-            paint(picture, ellipse(x, y, centre, (radius, radius * 0.9)), _AIR)
+            dab(picture, x, y, centre, (radius + 1.6, radius * 0.9 + 1.6), 30)
+            dab(picture, x, y, centre, (radius, radius * 0.9), _AIR)
     for cx, cy in ((-22, 20), (18, 6), (-6, -52), (12, -46)):
-        paint(picture, ellipse(x, y, (cx + z / 40, cy), (3.5, 2.5)), 50)  # lymph nodes and small vessels in the fat
-    paint(picture, ellipse(x, y, (7, 32), (8, 5)), 40)  # oesophagus
-    paint(picture, ellipse(x, y, (7, 32), (2.5, 1.5)), -500)
+        dab(picture, x, y, (cx + z / 40, cy), (3.5, 2.5), 50)  # lymph nodes and small vessels in the fat
+    dab(picture, x, y, (7, 32), (8, 5), 40)  # oesophagus
+    dab(picture, x, y, (7, 32), (2.5, 1.5), -500)
 
 
 def _abdomen(picture: Plane, x: Plane, y: Plane, z: float) -> None:
@@ -225,12 +225,12 @@ def _abdomen(picture: Plane, x: Plane, y: Plane, z: float) -> None:
 def _spine(picture: Plane, x: Plane, y: Plane, z: float) -> None:
     within = (z % 26) / 26
     disc = within > 0.8
-    paint(picture, ellipse(x, y, (0, 64), (19, 15), power=2.4), 90 if disc else _BONE + 130)
+    dab(picture, x, y, (0, 64), (19, 15), 90 if disc else _BONE + 130, power=2.4)
     if not disc:
-        paint(picture, ellipse(x, y, (0, 64), (17, 13), power=2.4), 185 + 40 * math.cos(within * 8))
+        dab(picture, x, y, (0, 64), (17, 13), 185 + 40 * math.cos(within * 8), power=2.4)
         for side in (-1, 1):
-            paint(picture, ellipse(x, y, (side * 13, 82), (5, 8)), _BONE)
+            dab(picture, x, y, (side * 13, 82), (5, 8), _BONE)
             paint(picture, ellipse(x + side * y * 0.5, y, (side * 70, 88), (16, 4), edge=2), _BONE)
-    paint(picture, ellipse(x, y, (0, 95), (5, 13), edge=2), _BONE if within < 0.6 else 120)
-    paint(picture, ellipse(x, y, (0, 83), (11, 9.5)), _FAT if disc else 20)
-    paint(picture, ellipse(x, y, (0, 83), (6, 5)), 40)
+    dab(picture, x, y, (0, 95), (5, 13), _BONE if within < 0.6 else 120, edge=2)
+    dab(picture, x, y, (0, 83), (11, 9.5), _FAT if disc else 20)
+    dab(picture, x, y, (0, 83), (6, 5), 40)

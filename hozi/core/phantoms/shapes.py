@@ -38,6 +38,26 @@ def paint(picture: Plane, coverage: Plane, value: float | Plane) -> None:
     picture += coverage * (value - picture)
 
 
+def dab(
+    picture: Plane,
+    x: Plane,
+    y: Plane,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    value: float,
+    *,
+    edge: float = 1.5,
+    power: float = 2,
+) -> None:
+    """Paints an `ellipse`, and touches only the pixels around it; ``x`` is one row and ``y`` one column."""
+    rows, columns = (
+        slice(*np.searchsorted(axis, (middle - radius - edge, middle + radius + edge)))
+        for axis, middle, radius in zip((y[:, 0], x[0]), centre[::-1], radii[::-1], strict=True)
+    )
+    covered = ellipse(x[:, columns], y[rows], centre, radii, edge=edge, power=power)
+    paint(picture[rows, columns], covered, value)
+
+
 def grain(random: np.random.Generator, shape: tuple[int, int], low: float, high: float) -> Plane:
     """Noise whose spatial frequencies lie between two (in cycles per pixel), with a mean of 0 and a deviation of 1."""
     vertical = np.fft.fftfreq(shape[0])[:, np.newaxis]

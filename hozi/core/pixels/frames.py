@@ -5,6 +5,7 @@ Runs in a worker process: see `worker`. One frame is in memory at a time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ _WANTED: Final = frozenset(
     }
 )
 _ICON: Final = 0x00880200
+_COUNT: Final = re.compile(r"\+?[0-9]{1,9}")
 #: The longest value that is looked at: the offset table of a million frames.
 _VALUE_BYTES: Final = 8 << 20
 _LONGEST: Final = 0xFFFFFFFE
@@ -186,7 +188,9 @@ class _Conversion:
             changes[_PHOTOMETRIC] = values.element(_PHOTOMETRIC, "CS", [photometric], self._target, "")
         if layout.samples > 1:
             changes[_PLANAR] = values.element(_PLANAR, "US", [0], self._target, "")
-        if decode.lossy(uid, first) and found.values.get(_LOSSY, b"").strip() != b"01":
+        lossy, told = decode.lossy(uid, first), found.text(_LOSSY)
+        # Where neither stream nor dataset tells, the reader is warned: a mark too many harms nobody.
+        if (lossy and told != "01") or (lossy is None and not told):
             changes[_LOSSY] = values.element(_LOSSY, "CS", ["01"], self._target, "")
         return changes
 
@@ -242,11 +246,12 @@ def _icon(recoding: Recoding, head: Header) -> Iterator[bytes]:
 
 
 def _layout(found: _Found) -> Layout:
+    frames = found.text(_FRAMES) or "1"
     layout = Layout(
         rows=found.number(_ROWS) or 0,
         columns=found.number(_COLUMNS) or 0,
         samples=found.number(_SAMPLES) or 1,
-        frames=int(found.text(_FRAMES)) if found.text(_FRAMES).isdecimal() else 1,
+        frames=int(frames) if _COUNT.fullmatch(frames) else 0,
         bits_allocated=found.number(_BITS_ALLOCATED) or 8,
         bits_stored=found.number(_BITS_STORED) or found.number(_BITS_ALLOCATED) or 8,
         signed=found.number(_PIXEL_REPRESENTATION) == 1,
@@ -261,6 +266,8 @@ def _frames(file: BinaryIO, offset: int, found: _Found, count: int) -> list[list
     """The fragments of each frame (PS3.5 §A.4: Basic and Extended Offset Table; and what is done without them)."""
     table, *fragments = found.fragments
     if count == 1:
+        if len(_beginnings(file, offset, fragments)) > 1:
+            raise Unreadable("The encapsulated pixel data has more frames than the dataset says.")
         return [list(fragments)]
     if count == len(fragments):
         return [[fragment] for fragment in fragments]
@@ -281,11 +288,16 @@ def _starts(
             listed: list[Any] = np.frombuffer(raw, width).tolist()
             if all(one in index_of for one in listed):
                 return [index_of[one] for one in listed]
-    begin = []
-    for index, (position, length) in enumerate(fragments):
-        if codestream.starts(_read(file, offset, [(position, min(length, 16))])):
-            begin.append(index)
-    return begin
+    return _beginnings(file, offset, fragments)
+
+
+def _beginnings(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> list[int]:
+    """The index of each fragment that begins as a compressed stream does."""
+    return [
+        index
+        for index, (position, length) in enumerate(fragments)
+        if codestream.starts(_read(file, offset, [(position, min(length, 16))]))
+    ]
 
 
 def _read(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> bytes:

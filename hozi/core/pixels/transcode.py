@@ -20,6 +20,8 @@ from hozi.core.pixels.worker import receive, send
 NATIVE: Final = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
 """What datasets can be turned into: implicit and explicit little endian, explicit big endian, deflated."""
 
+_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+
 
 class TranscodeFailed(HoziError):
     """A dataset could not be turned into the other transfer syntax; the text says why, without patient data."""
@@ -106,12 +108,19 @@ class _Worker:
         beside = str(Path(hozi.__file__).parents[1])
         path = os.pathsep.join(filter(None, (beside, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hozi.core.pixels.worker", str(memory_bytes), str(seconds)],
+            # -P: a file in the current folder that happens to be called like a module must not be run.
+            [sys.executable, "-P", "-m", "hozi.core.pixels.worker", str(memory_bytes), str(seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Each thread of a numerical library reserves memory that counts against the limit.
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            # Hostile bytes are decoded there: no password of the server's environment has to be within reach. Each
+            # thread of a numerical library reserves memory that counts against the limit.
+            env={
+                **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                "PYTHONPATH": path,
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+            },
         )
 
     @property
@@ -123,13 +132,15 @@ class _Worker:
         asking, answering = self._process.stdin, self._process.stdout
         assert asking is not None  # noqa: S101 - both are pipes
         assert answering is not None  # noqa: S101
+        waiting = select.poll()  # select() takes no descriptor above 1023, and a busy server has more
+        waiting.register(answering, select.POLLIN)
         deadline = time.monotonic() + seconds
         try:
             send(asking, request)  # type: ignore[arg-type]
-            ready, _, _ = select.select([answering], [], [], max(deadline - time.monotonic(), 0))
+            ready = bool(waiting.poll(max(deadline - time.monotonic(), 0) * 1000))
             answer = receive(answering) if ready else None  # type: ignore[arg-type]
         except OSError:
-            ready, answer = [answering], None
+            ready, answer = True, None
         if answer is None:
             self.kill()
             raise TranscodeFailed(

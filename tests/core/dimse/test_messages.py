@@ -213,6 +213,27 @@ def test_it_sees_a_cancel_between_two_answers_without_waiting() -> None:
         assert outcome.result(10) >= 1
 
 
+def test_it_does_not_take_an_old_cancel_for_a_new_one() -> None:
+    def serve(association: Association) -> tuple[bool, bool]:
+        message = association.receive()
+        assert message is not None
+        message.dataset()
+        while not association.cancelled(5):
+            time.sleep(0.001)
+        seen = association.cancelled(4)
+        association.respond(message, status.CANCEL)
+        message = association.receive()
+        assert message is not None
+        message.dataset()
+        return seen, association.cancelled(4)
+
+    with served(serve, STUDY_FIND) as (peer, outcome):
+        peer.send(store_message(5, b"query"), cancel(4), cancel(5))
+        assert peer.command().status == status.CANCEL
+        peer.send(store_message(4, b"query"))
+        assert outcome.result(10) == (True, False)
+
+
 @pytest.mark.parametrize("segment", [1, 7, 1000])
 def test_it_sees_a_cancel_that_comes_in_pieces(segment: int) -> None:
     go, seen = threading.Event(), threading.Event()

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -18,7 +18,7 @@ from hozi.core.dimse import command as commands
 from hozi.core.dimse import pdu, status
 from hozi.core.dimse import tls as secure
 from hozi.core.dimse.acceptor import Acceptor
-from hozi.core.dimse.association import Association, Lost, Timeouts
+from hozi.core.dimse.association import AssociateRequest, Association, Lost, ProposedContext, Timeouts
 from hozi.core.dimse.command import Command
 from hozi.core.dimse.requestor import Unreachable, associate, propose
 from tests.core.dimse.conftest import Certificates
@@ -191,15 +191,64 @@ def test_it_speaks_tls_1_2_and_1_3_and_nothing_older(tls_acceptor: Acceptor, cer
         assert all("GCM" in c["name"] or "CHACHA20" in c["name"] for c in context.get_ciphers())
 
 
-def test_a_silent_caller_does_not_hold_the_others_up(received: Received, certificates: Certificates) -> None:
-    with secure_listening(received, certificates, timeouts=Timeouts(artim=0.5)) as acceptor:
+def test_silent_callers_do_not_hold_the_others_up_a04(received: Received, certificates: Certificates) -> None:
+    with secure_listening(received, certificates, timeouts=Timeouts(artim=60)) as acceptor:
         silent = [Raw.to(acceptor.port) for _ in range(40)]
         with ask(acceptor.port, scanner(certificates)) as association:
             assert association.echo(association.contexts[3]).status == status.SUCCESS
-        # The oldest gave way at once, the others when their time was up.
-        assert all(peer.is_closed() for peer in silent)
+        assert silent[0].is_closed()
         for peer in silent:
             peer.sock.close()
+
+
+def test_it_does_not_wait_for_the_rest_of_a_tls_record(received: Received, certificates: Certificates) -> None:
+    looked, halves = threading.Event(), []
+
+    def serve(association: Association) -> None:
+        message = association.receive()
+        assert message is not None
+        whole(message)
+        number = message.command.message_id
+        while not halves:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        assert not association.cancelled(number)
+        looked.set()
+        while not association.cancelled(number):
+            time.sleep(0.001)
+        association.respond(message, status.CANCEL)
+        association.receive()
+
+    context = secure.server_context(certificates.archive, certificates.archive_key, certificates.ca)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = scanner(certificates).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with listening(serve, tls=context) as acceptor, Raw.to(acceptor.port) as peer:
+
+        def pump(step: Callable[[], object]) -> object:
+            while True:
+                try:
+                    result = step()
+                except ssl.SSLWantReadError:
+                    peer.send(outgoing.read())
+                    incoming.write(peer.sock.recv(65536))
+                else:
+                    peer.send(outgoing.read())
+                    return result
+
+        request = AssociateRequest("RAW", "HOZI", (ProposedContext(1, STUDY_FIND, (IMPLICIT,)),))
+        pump(client.do_handshake)
+        pump(lambda: client.write(pdu.encode_request(request)))
+        assert pump(lambda: client.read(65536))[0] == pdu.ASSOCIATE_AC  # type: ignore[index]
+        pump(lambda: client.write(store_message(5, b"query")))
+        cancel = commands.encode(Command(commands.C_CANCEL_RQ, message_id_responded_to=5))
+        client.write(p_data(pdv(1, 3, cancel)))
+        record = outgoing.read()
+        peer.send(record[:30])
+        halves.append(record)
+        assert looked.wait(10)
+        peer.send(record[30:])
+        answer = pump(lambda: client.read(65536))
+        assert commands.decode(answer[12:]).status == status.CANCEL  # type: ignore[index]
 
 
 def test_it_survives_random_bytes_in_and_after_the_handshake(
