@@ -67,7 +67,8 @@ def decide(request: AssociateRequest, peer: Peer) -> Acceptance | Rejection:
             return NO_REASON_GIVEN
         return _accept(request, permit)
     finally:
-        close_old_connections()
+        # The thread may end right after this; on its next use, a served association opens a connection again.
+        connections.close_all()
 
 
 def _accept(request: AssociateRequest, permit: Permit) -> Acceptance:
