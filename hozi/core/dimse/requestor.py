@@ -170,9 +170,8 @@ def _negotiated(
         contexts = agreed(request, answer, is_requestor=True)
         return Association(transport, request, answer, contexts, peer, timeouts, is_requestor=True)
     except Lost as error:
-        if isinstance(error.__cause__, ssl.SSLError):
-            # With TLS 1.3 a peer that does not like our certificate says so only now.
-            raise Unreachable("tls", _reason(error.__cause__)) from error
+        if transport.is_tls:
+            raise _refused_by_tls(transport, error) from error
         raise
     except ProtocolError as error:
         _last_word(transport, error.abort_reason)
@@ -180,6 +179,22 @@ def _negotiated(
     except TimedOut:
         _last_word(transport, 0)
         raise
+
+
+def _refused_by_tls(transport: Transport, error: Lost) -> Unreachable:
+    """With TLS 1.3 a peer that does not like our certificate says so, or just closes, after the handshake.
+
+    The alert may still wait to be read where sending our request has failed already.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, ssl.SSLError):
+        try:
+            transport.need(1)
+        except (Lost, TimedOut) as later:
+            cause = later.__cause__
+    if isinstance(cause, ssl.SSLError):
+        return Unreachable("tls", _reason(cause))
+    return Unreachable("tls", "the peer closed the connection after the handshake; it may not trust our certificate")
 
 
 def _last_word(transport: Transport, reason: int) -> None:

@@ -117,9 +117,10 @@ def test_it_refuses_a_caller_without_or_with_a_foreign_certificate_a02(
     bare = secure.client_context(certificates.ca)
     foreign = secure.client_context(certificates.ca, certificates.stranger, certificates.stranger_key)
     for context in (bare, foreign):
-        with pytest.raises((Unreachable, Lost)) as caught:
-            ask(tls_acceptor.port, context).echo  # noqa: B018
-        assert isinstance(caught.value, Lost) or caught.value.kind == "tls"
+        for _ in range(5):  # the alert comes before, while or after the request is sent
+            with pytest.raises(Unreachable) as caught:
+                ask(tls_acceptor.port, context)
+            assert caught.value.kind == "tls"
     assert received.associations == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
