@@ -4,7 +4,7 @@
 #   make PYTHON=python3.13 …  with that Python (after `rm -r .venv`)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-postgresql lint check docs lock
+.PHONY: help install run demo test test-postgresql lint check docs lock
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist worksteal
@@ -14,6 +14,7 @@ UV_LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 help:
 	@echo "make run     set up and run the archive"
 	@echo "make install set up .venv, and run nothing"
+	@echo "make demo    put generated demo images into the archive"
 	@echo "make test    run the tests (ARGS=\"-k find\": some of them)"
 	@echo "make lint    check style, types and layers"
 	@echo "make check   lint and test"
@@ -25,6 +26,9 @@ install: .venv/ready
 
 run: .venv/ready
 	.venv/bin/python -m hozi serve
+
+demo: .venv/ready
+	.venv/bin/python -m hozi demo
 
 test: .venv/ready-dev
 	$(PYTEST) $(ARGS)

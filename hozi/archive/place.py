@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 from hozi.core.storage import FolderVolume, Incoming, Volume
 from hozi.settings import HOZI
@@ -17,3 +18,10 @@ def volume() -> Volume:
 def incoming() -> Incoming:
     """A new folder of this process in the incoming area. On the volume's own disk, so that nothing is copied."""
     return Incoming(HOZI.storage / "incoming")
+
+
+def scratch() -> Path:
+    """The folder for what is only needed while something is done."""
+    folder = HOZI.storage / "scratch"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

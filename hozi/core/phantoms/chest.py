@@ -72,7 +72,8 @@ class _Shadow:
             full = np.sqrt(np.maximum(1 - off**2, 0)) * np.float32(2 * radius)
             hollow = np.sqrt(np.maximum(0.75**2 - off**2, 0)) * np.float32(2 * radius)
             # Where pieces meet, the larger chord counts: their sum would show the joints.
-            np.maximum(chord[local], full * np.float32(abs(density) + wall) - hollow * np.float32(wall), chord[local])
+            passed = full * np.float32(abs(density) + wall) - hollow * np.float32(wall)
+            np.maximum(chord[local], passed, out=chord[local])
         self.water[whole] += chord * np.float32(math.copysign(1, density))
 
 

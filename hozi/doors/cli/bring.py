@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hozi.doors.cli.output import AsJson, actor, say, say_json
+from hozi.doors.cli.output import AsJson, actor, printable, say, say_json
 from hozi.doors.cli.prepare import ready
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _tell(summary: Summary, as_json: bool) -> None:
     odd = [seen for seen in summary.files if seen.fate in ("quarantined", "refused")]
     counts = summary.counts
     if as_json:
-        say_json({**counts, "resumed": summary.resumed, "problems": [asdict(seen) for seen in odd]})
+        say_json({**counts, "resumed": summary.resumed, "problems": [_printable(seen) for seen in odd]})
         return
     for seen in odd[:_MOST_SHOWN]:
         say(f"{seen.fate}: {seen.name}: {seen.reason}")
@@ -75,3 +74,8 @@ def _tell(summary: Summary, as_json: bool) -> None:
         say(f"{summary.resumed} of the files were done by an earlier run that was cut off.")
     parts = " + ".join(f"{counts[fate]} {fate}" for fate in ("stored", "duplicate", "quarantined", "refused"))
     say(f"{parts} = {counts['seen']} seen")
+
+
+def _printable(seen: Seen) -> dict[str, str]:
+    """As JSON has it: names of files may hold bytes that are no text."""
+    return {"name": printable(seen.name), "fate": seen.fate, "reason": seen.reason}
