@@ -11,7 +11,6 @@ import atexit
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.db.models import Q, QuerySet
@@ -218,15 +217,3 @@ def _corrections(page: list[StoredObject]) -> dict[tuple[str, str], dict[int, An
         changes = {int(tag, 16): value for tag, value in made.changes.items()}
         found.setdefault((made.level, made.uid), {}).update(changes)
     return found
-
-
-def local_copy(holding: Holding, folder: Path, name: str) -> Path:
-    """Writes the object as it is stored into ``folder/name`` as a PS3.10 file and returns its path."""
-    from hozi.core.dicom import part10
-
-    path = folder / name
-    with path.open("xb") as file:
-        file.write(part10.write_header(holding.sop_class, holding.sop_instance, holding.transfer_syntax))
-        for piece in holding.send_as(holding.transfer_syntax):
-            file.write(piece)
-    return path

@@ -213,8 +213,9 @@ class Receiver:
     def take_in_leftovers(self) -> dict[str, int]:
         """Goes on with what a crash left in the incoming area; returns how many files had which fate.
 
-        Whole ones are taken in as if they had just arrived. Partial ones were never acknowledged; what came of them
-        is set aside in quarantine, as an exception.
+        Whole ones are taken in as if they had just arrived. Partial ones were never acknowledged: what came of them
+        from a device is set aside in quarantine, as an exception; what an import was copying is dropped, since the
+        file that it was copied from is where it was.
         """
         fates: dict[str, int] = {}
         for leftover in self._incoming.left_behind():
@@ -225,7 +226,10 @@ class Receiver:
                 leftover.path.unlink()
                 fate = "empty"
             else:
-                if leftover.whole:
+                if whole.origin.source == "import" and not leftover.whole:
+                    leftover.path.unlink()
+                    fate = "half an import"
+                elif leftover.whole:
                     fate = self._settle(whole).result.value
                 else:
                     explanation = "the transfer was cut off when the server stopped; the sender has the object still"

@@ -28,7 +28,9 @@ from hozi.core.dicom.encodings import VRS
 from hozi.core.errors import Unreadable
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_BITS_ALLOCATED: Final = 0x00280100
 _PIXEL_REPRESENTATION: Final = 0x00280103
+_PIXEL_DATA: Final = 0x7FE00010
 #: How deep sequences may stand in one another; what the receive path lets in is no deeper.
 _DEPTH: Final = 64
 _DELIMITERS: Final = frozenset({ITEM, ITEM_END, SEQUENCE_END})
@@ -43,6 +45,7 @@ class _Scope:
     character_set: str
     signed: bool
     creators: dict[int, str] = field(default_factory=dict)
+    bits_allocated: int = 0
 
 
 class Recoding:
@@ -245,17 +248,22 @@ class Recoding:
             vr = "UN"  # and little endian: PS3.5 §6.2.2
         yield header(tag, vr, length + pad, self._target)
         swap = vr != "UN" and encoding.little_endian != self._target.little_endian
+        if swap and tag == _PIXEL_DATA and scope.bits_allocated > 16:
+            # Some writers swap the bytes of a pixel, some those of each 16-bit word. A wrong guess is a wrong dose.
+            raise Unreadable("Pixels of more than 16 bits cannot be converted between byte orders.")
         size = SWAP_BYTES.get(vr, 1) if swap else 1
         piece = b""
         for piece in self._source.pieces(length):
             yield swapped(piece, size) if size > 1 else piece
         if pad:
             yield values.padded(b"\0", vr)[1:]
-        self._note(tag, piece, scope)
+        self._note(tag, piece, encoding, scope)
 
-    def _note(self, tag: int, value: bytes, scope: _Scope) -> None:
+    def _note(self, tag: int, value: bytes, encoding: Encoding, scope: _Scope) -> None:
         """Keeps what following elements' VRs depend on. Matters only where the source does not write them."""
-        if tag == _PIXEL_REPRESENTATION:
+        if tag == _BITS_ALLOCATED:
+            scope.bits_allocated = int.from_bytes(value, "little" if encoding.little_endian else "big")
+        elif tag == _PIXEL_REPRESENTATION:
             scope.signed = any(value)
         elif tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
             scope.creators[(tag >> 16) << 8 | tag & 0xFF] = value.decode("latin_1").strip(" \0")

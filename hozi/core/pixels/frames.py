@@ -205,6 +205,8 @@ class _Conversion:
         padded = size + size % 2
         if padded > _LONGEST:
             raise Unreadable("The pixel data is too long for a native transfer syntax.")
+        if layout.bits_allocated > 16 and not self._target.little_endian:
+            raise Unreadable("Pixels of more than 16 bits cannot be converted between byte orders.")  # see `recode`
         vr = "OB" if layout.bits_allocated <= 8 and self._target.explicit else "OW"
         yield header(_PIXEL_DATA, vr, padded, self._target)
         bits: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -217,7 +219,6 @@ class _Conversion:
                 bits = bits[whole:]
             else:
                 data = pixels.astype(layout.container.newbyteorder("<")).tobytes()
-                # Words change their byte order, whatever stands in them (PS3.5 §A.3; so do DCMTK and dcm4che).
                 yield data if vr == "OB" or self._target.little_endian else swapped(data, SWAP_BYTES["OW"])
         if bits.size:
             yield np.packbits(bits, bitorder="little").tobytes()

@@ -7,7 +7,6 @@ from hozi.audit.record import Code, Entry, Outcome, record
 from hozi.core.dicom import identifier
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
-from hozi.core.errors import Refused, Unreadable
 from hozi.doors.dimse.offer import MODELS
 from hozi.doors.dimse.session import Session
 from hozi.settings import HOZI
@@ -22,13 +21,8 @@ def find_matches(session: Session, message: Message) -> None:
     if not session.permit.may_query:
         session.not_allowed(message, "query")
         return
-    try:
-        query = _query(session, message)
-    except Unreadable as error:
-        session.refuse(message, status.UNABLE_TO_PROCESS, str(error))
-        return
-    except Refused as error:
-        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+    query = session.understood(message, _query)
+    if query is None:
         return
     pending = status.PENDING if supported(query) else status.PENDING_UNSUPPORTED_KEYS
     results = find(

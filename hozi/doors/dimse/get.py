@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
-from hozi.core.errors import Refused, Unreadable
 from hozi.doors.dimse.session import Session
 from hozi.doors.dimse.suboperations import Progress, Trail, selection, send
 
@@ -14,13 +13,8 @@ def get(session: Session, message: Message) -> None:
     if not session.permit.may_retrieve:
         session.not_allowed(message, "retrieve")
         return
-    try:
-        wanted = selection(session, message)
-    except Unreadable as error:
-        session.refuse(message, status.UNABLE_TO_PROCESS, str(error))
-        return
-    except Refused as error:
-        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+    wanted = session.understood(message, selection)
+    if wanted is None:
         return
     progress = Progress(session, message, wanted.count())
     trail = Trail(session, session.permit.name)

@@ -10,7 +10,6 @@ from hozi.core.dimse import status
 from hozi.core.dimse.association import Message, ProposedContext
 from hozi.core.dimse.failures import Rejected, Unreachable
 from hozi.core.dimse.requestor import associate
-from hozi.core.errors import Refused, Unreadable
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
 from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send
@@ -26,13 +25,8 @@ def move(session: Session, message: Message) -> None:
     if not session.permit.may_retrieve:
         session.not_allowed(message, "retrieve")
         return
-    try:
-        wanted = selection(session, message)
-    except Unreadable as error:
-        session.refuse(message, status.UNABLE_TO_PROCESS, str(error))
-        return
-    except Refused as error:
-        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+    wanted = session.understood(message, selection)
+    if wanted is None:
         return
     receiver = destination((message.command.move_destination or "").strip())
     if receiver is None:

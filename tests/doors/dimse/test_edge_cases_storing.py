@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from pydicom.uid import generate_uid
 
 from hozi.archive.exceptions import open_cases
 from hozi.archive.verify import verify
+from hozi.core.dimse.association import ProposedContext
+from hozi.core.dimse.requestor import associate
+from hozi.settings import HOZI
 from tests.archive_running import Caller, RunningArchive
 from tests.doors.dimse.images import BIG, CT, EXPLICIT, IMPLICIT, encoded, image
 
@@ -53,23 +57,32 @@ def reasons() -> list[str]:
     return [case.reason for case in open_cases()]
 
 
+class Broken(Exception):
+    """The sender's disk fails in the middle of an image."""
+
+
+def half(data: bytes) -> Iterator[bytes]:
+    yield data[: len(data) // 2]
+    raise Broken
+
+
 def test_e12_an_abort_in_the_middle_keeps_the_earlier_and_drops_the_half(archive: RunningArchive, ct1: Caller) -> None:
-    first, second = image(), image()
-    with ct1.associated((CT, [EXPLICIT])) as association:
-        assert ct1.store_on(association, encoded(first), CT, first.SOPInstanceUID)[0] == SUCCESS
-        sock = association.dul.socket.socket
-        command = b"\x04\x00\x00\x00\x00\x10"  # a P-DATA-TF that announces 16 bytes and never brings them
-        sock.sendall(command)
-        sock.close()
-        association.abort()
+    first, second = image(), image(Rows=512, Columns=512, PixelData=bytes(512 * 512))
+    association = associate(
+        "127.0.0.1", archive.port, calling_ae="CT1", called_ae="HOZI", contexts=[ProposedContext(1, CT, (EXPLICIT,))]
+    )
+    context = association.contexts[1]
+    assert association.store(context, CT, first.SOPInstanceUID, [encoded(first)]).status == SUCCESS
+    with pytest.raises(Broken):
+        association.store(context, CT, second.SOPInstanceUID, half(encoded(second)))
+    arriving = HOZI.storage / "incoming"
     deadline = time.monotonic() + 30
-    while archive.listener.receiver._incoming.folder.glob("*.part") and time.monotonic() < deadline:
-        if not list(archive.listener.receiver._incoming.folder.glob("*.part")):
-            break
+    while list(arriving.rglob("*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    matches = ct1.find("STUDY", StudyInstanceUID="", PatientID="E-0001")
-    assert [match.StudyInstanceUID for match in matches] == [first.StudyInstanceUID]
-    assert send(ct1, second)[0] == SUCCESS
+    assert [path.name for path in arriving.rglob("*") if path.is_file()] == ["lock"]
+    assert [match.StudyInstanceUID for match in ct1.find("STUDY", StudyInstanceUID="")] == [first.StudyInstanceUID]
+    assert reasons() == []
+    assert_kept(ct1, second)
 
 
 def test_e15_an_odd_length_is_stored_as_it_is(ct1: Caller) -> None:
