@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from hozi.archive.exceptions import open_cases
+from hozi.archive.verify import verify
 from hozi.core.dicom import part10
 from tests.archive_running import RunningArchive
-from tests.corpus import CORPUS
+from tests.corpus import CORPUS, rows
 from tests.peers import program
 
 pytestmark = pytest.mark.dcmtk
@@ -109,3 +113,46 @@ def test_movescu_moves_to_storescp(full: RunningArchive, tmp_path: Path) -> None
         receiver.wait()
     got = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID): dataset_of(path) for path in tmp_path.iterdir()}
     assert got == sent()
+
+
+#: storescu proposes compressed transfer syntaxes one at a time, by option; it knows no HTJ2K and no JPEG XL.
+PROPOSING = {
+    "1.2.840.10008.1.2": "-xi",
+    "1.2.840.10008.1.2.1": "-xe",
+    "1.2.840.10008.1.2.2": "-xb",
+    "1.2.840.10008.1.2.1.99": "-xd",
+    "1.2.840.10008.1.2.4.50": "-xy",
+    "1.2.840.10008.1.2.4.51": "-xx",
+    "1.2.840.10008.1.2.4.70": "-xs",
+    "1.2.840.10008.1.2.4.80": "-xt",
+    "1.2.840.10008.1.2.4.81": "-xu",
+    "1.2.840.10008.1.2.4.90": "-xv",
+    "1.2.840.10008.1.2.4.91": "-xw",
+    "1.2.840.10008.1.2.4.100": "-xm",
+    "1.2.840.10008.1.2.4.102": "-xn",
+    "1.2.840.10008.1.2.4.107": "-x4",
+    "1.2.840.10008.1.2.5": "-xr",
+}
+
+
+def test_the_whole_corpus_through_storescu_is_stored_or_refused_with_a_reason(archive: RunningArchive) -> None:
+    """Whatever storescu can send is answered, each file once; what is not stored lies in quarantine."""
+    archive.admit("CT1")
+    said: Counter[str] = Counter()
+    sent = 0
+    for syntax, option in PROPOSING.items():
+        paths = [row.path for row in rows() if row.transfer_syntax == syntax]
+        done = archive.dcmtk("storescu", "-v", "-nh", option, *paths)
+        output = done.stderr + done.stdout
+        assert "Sending Store Request" in output, f"{option}: nothing was sent"
+        sent += output.count("Sending Store Request")
+        said.update(re.findall(r"Received Store Response \((.*)\)", output))
+    assert sum(said.values()) == sent
+    assert sent > 200
+    held = verify()
+    aside = [case for case in open_cases() if case.quarantined]
+    # An object that came twice is one; so is what was kept aside twice for the same reason.
+    assert held.objects <= said["Success"]
+    assert sum(case.count for case in aside) == sent - said["Success"]
+    assert held.clean
+    assert archive.dcmtk("echoscu").returncode == 0
