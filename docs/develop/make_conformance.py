@@ -34,7 +34,7 @@ from hozi.core.dimse import command as commands
 from hozi.core.dimse import negotiation, outbound, pdu, slots, status, terms, tls
 from hozi.core.pixels.decode import can_decode
 from hozi.core.pixels.transcode import NATIVE
-from hozi.doors.dimse import commitment, echo, find, get, move, offer, server, session, store, suboperations
+from hozi.doors.dimse import commitment, echo, find, get, move, offer, server, session, store, suboperations, understand
 from hozi.jobs import queue
 from hozi.settings import Settings
 
@@ -271,9 +271,9 @@ def _status_tables() -> dict[str, str]:
     return {
         "echo_statuses": _statuses(ECHO_STATUSES, server, session),
         "store_statuses": _statuses(STORE_STATUSES, store, server, session, but=others),
-        "find_statuses": _statuses(FIND_STATUSES, find, server, session),
-        "move_statuses": _statuses(MOVE_STATUSES, move, suboperations, server, session),
-        "get_statuses": _statuses(GET_STATUSES, get, suboperations, server, session),
+        "find_statuses": _statuses(FIND_STATUSES, find, understand, server, session),
+        "move_statuses": _statuses(MOVE_STATUSES, move, suboperations, understand, server, session),
+        "get_statuses": _statuses(GET_STATUSES, get, suboperations, understand, server, session),
         "action_statuses": _statuses(ACTION_STATUSES, commitment, server, session),
         "quarantine": _table(
             ("status", "kind", "reason", "meaning"),

@@ -9,6 +9,7 @@ from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
 from hozi.doors.dimse.offer import MODELS
 from hozi.doors.dimse.session import Session
+from hozi.doors.dimse.understand import understood
 from hozi.settings import HOZI
 
 #: Bytes of SOP Class Extended Negotiation for FIND (PS3.4 Table C.5-1): relational, combined date and time, fuzzy.
@@ -21,7 +22,7 @@ def find_matches(session: Session, message: Message) -> None:
     if not session.permit.may_query:
         session.not_allowed(message, "query")
         return
-    query = session.understood(message, _query)
+    query = understood(session, message, _query)
     if query is None:
         return
     pending = status.PENDING if supported(query) else status.PENDING_UNSUPPORTED_KEYS

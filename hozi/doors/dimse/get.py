@@ -6,6 +6,7 @@ from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
 from hozi.doors.dimse.session import Session
 from hozi.doors.dimse.suboperations import Progress, Trail, selection, send
+from hozi.doors.dimse.understand import understood
 
 
 def get(session: Session, message: Message) -> None:
@@ -13,7 +14,7 @@ def get(session: Session, message: Message) -> None:
     if not session.permit.may_retrieve:
         session.not_allowed(message, "retrieve")
         return
-    wanted = session.understood(message, selection)
+    wanted = understood(session, message, selection)
     if wanted is None:
         return
     progress = Progress(session, message, wanted.count())

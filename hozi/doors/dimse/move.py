@@ -13,6 +13,7 @@ from hozi.core.dimse.requestor import associate
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
 from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send
+from hozi.doors.dimse.understand import understood
 from hozi.facilities.devices import Permit, destination
 
 #: Contexts that fit into one association: their IDs are the odd numbers of one byte (PS3.8 §9.3.2.2).
@@ -25,7 +26,7 @@ def move(session: Session, message: Message) -> None:
     if not session.permit.may_retrieve:
         session.not_allowed(message, "retrieve")
         return
-    wanted = session.understood(message, selection)
+    wanted = understood(session, message, selection)
     if wanted is None:
         return
     receiver = destination((message.command.move_destination or "").strip())

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeVar
 
 from hozi.archive.receive import Receiver
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Association, Message
-from hozi.core.errors import Refused, Unreadable
 from hozi.facilities.devices import Permit
 from hozi.settings import HOZI
-
-_Meaning = TypeVar("_Meaning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +40,6 @@ class Session:
         for _ in message.fragments():
             pass
         self.association.respond(message, code, error_comment=comment[:64])
-
-    def understood(self, message: Message, read: Callable[[Session, Message], _Meaning]) -> _Meaning | None:
-        """What ``read`` makes of a request's identifier; None when it cannot be read or breaks a rule.
-
-        The requester has been told then (PS3.4 Tables C.4-1 to C.4-3: C000 and A900).
-        """
-        try:
-            return read(self, message)
-        except Unreadable as error:
-            self.refuse(message, status.UNABLE_TO_PROCESS, str(error))
-        except Refused as error:
-            self.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
-        return None
 
     def not_allowed(self, message: Message, what: str) -> None:
         """Answers that the device is known but not admitted for this service."""

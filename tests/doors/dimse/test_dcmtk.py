@@ -142,7 +142,7 @@ def test_the_whole_corpus_through_storescu_is_stored_or_refused_with_a_reason(ar
     sent = 0
     for syntax, option in PROPOSING.items():
         paths = [row.path for row in rows() if row.transfer_syntax == syntax]
-        done = archive.dcmtk("storescu", "-v", "-nh", option, *paths)
+        done = archive.dcmtk("storescu", "-v", "-nh", "-R", option, *paths)
         output = done.stderr + done.stdout
         assert "Sending Store Request" in output, f"{option}: nothing was sent"
         sent += output.count("Sending Store Request")
