@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ from pynetdicom import AE, Association, _config, build_role, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.presentation import build_context
+from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at import
     PatientRootQueryRetrieveInformationModelFind,
     PatientRootQueryRetrieveInformationModelGet,
@@ -38,6 +37,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at impo
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
+    register_uid,
+    uid_to_service_class,
 )
 
 from hozi.archive.place import volume
@@ -45,7 +46,7 @@ from hozi.doors.dimse.server import Listener
 from hozi.facilities import devices
 from hozi.facilities.devices import MAY
 from hozi.settings import HOZI
-from tests.peers import program
+from tests.peers import free_port, program, wait_until_it_listens
 
 # Its own log of what it sends stumbles over datasets that are no datasets, which tests send on purpose.
 _config.LOG_HANDLER_LEVEL = "none"
@@ -190,9 +191,14 @@ class Fetched:
 class RunningArchive:
     """The archive of one test."""
 
-    def __init__(self, port: int, listener: Listener) -> None:
-        self.port = port
+    def __init__(self, ports: dict[str, int], listener: Listener, which: str = "port") -> None:
+        self.port = ports[which]
         self.listener = listener
+        self._ports = ports
+
+    def at(self, which: str) -> RunningArchive:
+        """The same archive, to be called at another of its ports (`tls_port`)."""
+        return RunningArchive(self._ports, self.listener, which)
 
     def admit(self, ae_title: str, **more: Any) -> Caller:
         """A device on this machine that may do everything, unless ``may=...`` says otherwise."""
@@ -213,6 +219,8 @@ class RunningArchive:
         ae = AE(ae_title=ae_title)
         for sop_class, syntaxes in classes:
             ae.add_supported_context(sop_class, list(syntaxes))
+            if uid_to_service_class(sop_class) is not StorageServiceClass:  # retired, or a manufacturer's own
+                register_uid(sop_class, "Storage" + sop_class.replace(".", "_"), StorageServiceClass)
         fetched = Fetched()
         server = ae.start_server(
             ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer or fetched.keep)]
@@ -224,17 +232,19 @@ class RunningArchive:
             server.shutdown()
 
     @contextmanager
-    def storescp(self, ae_title: str, folder: Path, *options: str) -> Iterator[Callable[[], dict[str, bytes]]]:
+    def storescp(
+        self, ae_title: str, folder: Path, *options: str, tls: bool = False
+    ) -> Iterator[Callable[[], dict[str, bytes]]]:
         """An admitted C-MOVE destination that is DCMTK's `storescp`, writing into ``folder``.
 
         Yields a function that gives the dataset bytes of what has come so far, by SOP Instance UID.
         """
-        port = _free_port()
-        command = [program("storescp"), "-aet", ae_title, "+xa", "-B", "-od", str(folder), *options, str(port)]
+        port = free_port()
+        command = [program("storescp"), "-aet", ae_title, "+xa", "+B", "-od", str(folder), *options, str(port)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_until_it_listens(port)
-            self.admit(ae_title, port=port)
+            wait_until_it_listens(port, process)
+            self.admit(ae_title, port=port, tls=tls)
             yield lambda: dict(map(_dataset, sorted(folder.iterdir())))
         finally:
             process.terminate()
@@ -258,24 +268,6 @@ def _dataset(path: Path) -> tuple[str, bytes]:
     return meta.MediaStorageSOPInstanceUID, path.read_bytes()[prefix + meta.FileMetaInformationGroupLength :]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_it_listens(port: int, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
 @contextmanager
 def running(**options: Any) -> Iterator[RunningArchive]:
     """Starts a listener on an empty storage folder and stops it at the end."""
@@ -286,7 +278,7 @@ def running(**options: Any) -> Iterator[RunningArchive]:
     listener = Listener(port=0, **options)
     ports = listener.start()
     try:
-        yield RunningArchive(ports["port"], listener)
+        yield RunningArchive(ports, listener)
     finally:
         listener.stop(2)
 

@@ -6,11 +6,20 @@ and the end of the run says so. In CI (`HOZI_TEST_ALL=1`) nothing may be left ou
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_LUCK: Final = random.SystemRandom()
+_LISTEN: Final = "0A"
 
 
 @dataclass(frozen=True)
@@ -75,3 +84,34 @@ def _folders() -> Iterator[Path]:
 def _is_script(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"#!"
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at, for a program that wants to be told one.
+
+    Below those that the kernel gives to outgoing connections: none of these takes it before the program does.
+    """
+    for _ in range(1000):
+        port = _LUCK.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port of loopback is free")
+
+
+def wait_until_it_listens(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Returns when a program that was started listens at a port.
+
+    Looked up in the kernel's tables: a connection would be the first one, which some programs wait for.
+    """
+    deadline = time.monotonic() + seconds
+    while not _listens(port):
+        assert process.poll() is None, f"{process.args!r} has ended"
+        assert time.monotonic() < deadline, f"{process.args!r} does not listen at port {port}"
+        time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    lines = (line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:])
+    return any(line[1].endswith(f":{port:04X}") and line[3] == _LISTEN for line in lines)

@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 
 import psycopg
 
-from tests.peers import program
+from tests.peers import free_port, program
 
 START_SECONDS = 60
 
@@ -51,7 +50,7 @@ def server() -> Iterator[str]:
             cwd=folder,
             **account,
         )
-        port = _free_port()
+        port = free_port()
         process = subprocess.Popen(
             [
                 *(program("postgres"), "-D", str(folder / "data"), "-p", str(port)),
@@ -83,12 +82,6 @@ def _unprivileged_account() -> dict[str, Any]:
             entry = pwd.getpwnam(name)
             return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     raise SystemExit("PostgreSQL does not run as root, and there is no user postgres or nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 The stored bytes never change. A `Correction` is an overlay that `fetch` lays over them on the way out; here it is made
 and taken back, and the index is brought in line, so that a query answers what a retrieve gives. What the index said
 before stands in the correction: taking it back restores that exactly, in whatever order corrections are taken back.
+A patient's correction is one of all their studies, each of which may have said something else before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from hozi.archive import criteria
 from hozi.archive.facts import INSTANCE_NUMBER, PATIENT_NAME, Facts
-from hozi.archive.index import insert_name_words, insert_sequence_rows
+from hozi.archive.lookup import insert_name_words, insert_sequence_rows
 from hozi.archive.models import Correction, Instance, NameWord, Patient, SequenceValue, Series, Study
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import keys, rewrite, scan, syntaxes, validity
@@ -62,6 +63,8 @@ PIXELS: Final = frozenset(
 )
 _MOST_BYTES: Final = 64 << 10
 _TABLES: Final[dict[str, type[_Row]]] = {"PATIENT": Patient, "STUDY": Study, "SERIES": Series, "IMAGE": Instance}
+#: Before the names of the columns in which a study keeps what it says of its patient.
+_OF_PATIENT: Final = "patient_"
 _SEQUENCE_OWNERS: Final = {"STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
 
 
@@ -79,22 +82,19 @@ def edit(level: str, uid: str, changes: Changes, *, reason: str, actor: str) -> 
         raise Refused(f"There is no level {level!r}: there are {', '.join(_TABLES)}.")
     if not reason.strip():
         raise Refused("A correction needs a reason.")
-    corrected = _facts(level, changes)
+    told = _told(level, changes)
     with transaction.atomic():
         row = _locked(level, uid)
-        indexed = [key for tag in changes if (key := _indexed(tag)) is not None]
         made = Correction.objects.create(
             level=level,
             uid=uid,
             changes={f"{tag:08X}": None if new is None else list(new) for tag, new in sorted(changes.items())},
-            before={key.name: _state(row, key) for key in indexed},
+            before={key.name: _state(row, key) for key in told},
             reason=reason.strip(),
             actor=actor[:128],
             made_at=timezone.now(),
         )
-        told = _columns(corrected, level)
-        attributes = corrected.attributes(level)
-        _restate(row, {key: _told(key, told, attributes) for key in indexed})
+        _restate(row, told)
         _finish(made, row, actor, {"reason": made.reason})
     return made.pk
 
@@ -120,6 +120,20 @@ def undo(correction: int, *, actor: str) -> None:
         made.undone_by = actor[:128]
         made.save(update_fields=["undone_at", "undone_by"])
         _finish(made, row, actor, {"undone": True})
+
+
+def cover(study: Study) -> None:
+    """Lays the corrections of its patient over what a study that has just come says of them.
+
+    To be called in the transaction that inserts the study.
+    """
+    in_force = Correction.objects.filter(level="PATIENT", uid=str(study.patient_id), undone_at=None)
+    for made in in_force.select_for_update().order_by("pk"):
+        told = _told("PATIENT", {int(name, 16): new for name, new in made.changes.items()})
+        for key in told:
+            _remember(made.before[key.name], study, key)
+        made.save(update_fields=["before"])
+        _write(study, _OF_PATIENT, told)
 
 
 def _uncovered(made: Correction, later: Sequence[Correction]) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -207,30 +221,62 @@ def _columns(facts: Facts, level: str) -> dict[str, Any]:
     return facts.series_columns() if level == "SERIES" else {"number": facts.integer(INSTANCE_NUMBER)}
 
 
-def _told(key: Key, columns: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What the index is to say of one element: its columns, and what stands among the attributes (None: nothing)."""
-    return {"columns": {name: columns[name] for name in _fields(key)}, "attribute": attributes.get(key.name)}
+def _told(level: str, changes: Changes) -> dict[Key, dict[str, Any]]:
+    """What the index is to say of those elements that it knows. Raises `Refused` where `_facts` does."""
+    corrected = _facts(level, changes)
+    columns, attributes = _columns(corrected, level), corrected.attributes(level)
+    return {
+        key: {"columns": {name: columns[name] for name in _fields(key)}, "attribute": attributes.get(key.name)}
+        for tag in changes
+        if (key := _indexed(tag)) is not None
+    }
+
+
+def _reading(row: _Row, prefix: str, key: Key) -> dict[str, Any]:
+    """What a row says of one element now: its columns, and what stands among the attributes (None: nothing)."""
+    columns = {name: getattr(row, prefix + name) for name in _fields(key)}
+    return {"columns": columns, "attribute": getattr(row, f"{prefix}attributes").get(key.name)}
 
 
 def _state(row: _Row, key: Key) -> dict[str, Any]:
-    """What the index says of one element now, in the form of `_told`."""
-    return _told(key, {name: getattr(row, name) for name in _fields(key)}, row.attributes)
+    """What the index says of one element now, in all rows that a correction of this one changes."""
+    state = _reading(row, "", key)
+    if isinstance(row, Patient):
+        for study in row.studies.all():
+            _remember(state, study, key)
+    return state
+
+
+def _remember(state: dict[str, Any], study: Study, key: Key) -> None:
+    """Adds to a patient's state what one of the studies says, if that is something else."""
+    said = _reading(study, _OF_PATIENT, key)
+    if any(said[part] != state[part] for part in said):
+        state.setdefault("studies", {})[study.uid] = said
 
 
 def _restate(row: _Row, states: Mapping[Key, Mapping[str, Any]]) -> None:
     """Makes the index say so."""
-    changed = {"attributes"}
+    _write(row, "", states)
+    if isinstance(row, Patient):
+        for study in row.studies.all():
+            own = {key: state.get("studies", {}).get(study.uid, state) for key, state in states.items()}
+            _write(study, _OF_PATIENT, own)
+
+
+def _write(row: _Row, prefix: str, states: Mapping[Key, Mapping[str, Any]]) -> None:
+    attributes = getattr(row, f"{prefix}attributes")
+    changed = {f"{prefix}attributes"}
     for key, state in states.items():
         for name, value in state["columns"].items():
-            setattr(row, name, value)
-            changed.add(name)
-        row.attributes.pop(key.name, None)
+            setattr(row, prefix + name, value)
+            changed.add(prefix + name)
+        attributes.pop(key.name, None)
         if state["attribute"] is not None:
-            row.attributes[key.name] = state["attribute"]
+            attributes[key.name] = state["attribute"]
     row.save(update_fields=sorted(changed))
     for key in states:
-        if key.tag == PATIENT_NAME and isinstance(row, Patient):
-            NameWord.objects.filter(patient=row).delete()
+        if key.tag == PATIENT_NAME and isinstance(row, Study):
+            NameWord.objects.filter(study=row).delete()
             insert_name_words(row)
         elif key.vr == "SQ" and key.level in _SEQUENCE_OWNERS:
             owner = _SEQUENCE_OWNERS[key.level]

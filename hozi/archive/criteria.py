@@ -8,7 +8,7 @@ Every value is a parameter.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from django.db.models import CharField, Exists, Lookup, OuterRef, Q
 
-from hozi.archive.models import Instance, NameWord, Patient, SequenceValue, Series
+from hozi.archive.models import Instance, NameWord, SequenceValue, Series, Study
 from hozi.core.dicom import matching
 from hozi.core.dicom.keys import Key, tag_of
 from hozi.core.dicom.times import Range
@@ -122,6 +122,10 @@ _WAYS: Final[dict[str, dict[str, str]]] = {
 _SEQUENCE_OWNERS: Final = {"STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
 
 
+# Whose a study is, it does not say itself.
+_IDENTITY: Final = frozenset({tag_of("PatientID"), tag_of("IssuerOfPatientID")})
+
+
 @dataclass(frozen=True)
 class Condition:
     """A condition on the table of a query's level. Not exact: rows that it lets through have to be looked at."""
@@ -138,6 +142,16 @@ def way(level: str, above: str) -> str:
     return _WAYS[level][above]
 
 
+def prefix(level: str, key: Key) -> str:
+    """What leads from the table of a query's level to the columns of a key.
+
+    Each study keeps what its own objects say of the patient: people who were given the same number stay apart.
+    """
+    if key.level == "PATIENT" and level != "PATIENT" and key.tag not in _IDENTITY:
+        return way(level, "STUDY") + "patient_"
+    return way(level, key.level)
+
+
 def condition(key: Key, criterion: matching.Criterion, level: str) -> Condition:
     """Translate a criterion that was parsed for a key, for a query at a level at or below the key's."""
     if key.keyword == "ModalitiesInStudy":
@@ -152,9 +166,9 @@ def condition(key: Key, criterion: matching.Criterion, level: str) -> Condition:
     if column is None:
         return UNSAID
     if key.vr == "PN":
-        return _name(column, criterion, way(level, column.level))
+        return _name(key, column, criterion, level)
     [field] = column.matched or (column.field,)
-    said = _TRANSLATORS.get(key.vr, _text)(way(level, column.level) + field, criterion)
+    said = _TRANSLATORS.get(key.vr, _text)(prefix(level, key) + field, criterion)
     # A date that is none stands in the column as it came: only the matcher knows that it lies in no range.
     return UNSAID if said is None else Condition(said, exact=key.vr != "DA")
 
@@ -226,33 +240,37 @@ def _range(field: str, criterion: matching.Criterion) -> Q | None:
 _TRANSLATORS: Final[dict[str, _Translator]] = {"DA": _range, "TM": _range, "IS": _number}
 
 
-def _name(column: Column, criterion: matching.Criterion, prefix: str) -> Condition:
+def _name(key: Key, column: Column, criterion: matching.Criterion, level: str) -> Condition:
     """Names: a column for each group, or one for all of them (in which a pattern may stretch over two groups)."""
     if isinstance(criterion, matching.Either):
-        parts = [_name(column, one, prefix) for one in criterion.criteria]
+        parts = [_name(key, column, one, level) for one in criterion.criteria]
         exact = all(part.exact for part in parts)
         said = reduce(or_, (part.query for part in parts))
         return Condition(said, exact) if all(part.query for part in parts) else UNSAID
     if isinstance(criterion, matching.Words):
-        return Condition(_words(criterion, prefix), exact=True) if column.level == "PATIENT" else UNSAID
+        return _words(criterion, level) if key.level == "PATIENT" else UNSAID
     if not isinstance(criterion, matching.Name):
         return UNSAID
     if len(column.matched) == 1:
-        field = f"{prefix}{column.matched[0]}__wild"
+        field = f"{prefix(level, key)}{column.matched[0]}__wild"
         inside = [
             reduce(or_, (Q(**{field: f"*{_pattern(one)}*"}) for one in patterns))
             for patterns in criterion.groups
             if patterns
         ]
         return Condition(reduce(and_, inside), exact=False)
+    if level == "PATIENT":
+        return Condition(_groups(column.matched, criterion), exact=True)
+    # The studies first: an alternative over joined tables, or in the order of something else, would use no index.
+    said = _groups([f"patient_{field}" for field in column.matched], criterion)
+    return Condition(Q(**{way(level, "STUDY") + "pk__in": Study.objects.filter(said).values("pk")}), exact=True)
+
+
+def _groups(fields: Sequence[str], criterion: matching.Name) -> Q:
     if criterion.any_group:
-        said = reduce(or_, (_group(field, criterion.groups[0]) for field in column.matched))
-    else:
-        pairs = zip(column.matched, criterion.groups, strict=True)
-        said = reduce(and_, (_group(field, patterns) for field, patterns in pairs if patterns))
-    if prefix:  # the patients first: an alternative over joined tables would use no index
-        said = Q(**{f"{prefix}pk__in": Patient.objects.filter(said).values("pk")})
-    return Condition(said, exact=True)
+        return reduce(or_, (_group(field, criterion.groups[0]) for field in fields))
+    pairs = zip(fields, criterion.groups, strict=True)
+    return reduce(and_, (_group(field, patterns) for field, patterns in pairs if patterns))
 
 
 def _pattern(one: matching.Single | matching.Wildcard) -> str:
@@ -265,13 +283,15 @@ def _group(field: str, patterns: Iterable[matching.Single | matching.Wildcard]) 
     return said & Q(**{f"{field}__gt": ""}) if said is not None else Q()
 
 
-def _words(criterion: matching.Words, prefix: str) -> Q:
+def _words(criterion: matching.Words, level: str) -> Condition:
     said = Q()
+    field, owner = ("pk__in", "study__patient") if level == "PATIENT" else (way(level, "STUDY") + "pk__in", "study")
     for word, sound in criterion.words:
         begins = Q(word__wild=f"{word}*")
         meets = begins | Q(sound=sound) if sound else begins
-        said &= Q(**{f"{prefix}pk__in": NameWord.objects.filter(meets).values("patient")})
-    return said
+        said &= Q(**{field: NameWord.objects.filter(meets).values(owner)})
+    # The words of all studies of a patient are more than those of their own name.
+    return Condition(said, exact=level != "PATIENT")
 
 
 def _study_is(level: str, field: str) -> Q:

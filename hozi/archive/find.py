@@ -290,9 +290,9 @@ class _Search:
             return lambda row, found: found[key.tag].get(row[owner], "0" if key.vr == "IS" else "")
         column = criteria.COLUMNS.get(key.tag)
         if column is not None:
-            place = self._column(criteria.way(level, column.level) + column.field)
+            place = self._column(criteria.prefix(level, key) + column.field)
             return lambda row, found: "" if row[place] is None else str(row[place])
-        attributes = self._column(criteria.way(level, key.level) + "attributes")
+        attributes = self._column(criteria.prefix(level, key) + "attributes")
         if key.vr == "SQ":
             wanted = _item_elements(key, self.query.keys.get(key.tag, ""))
             return lambda row, found: [

@@ -18,21 +18,20 @@ from django.db import DatabaseError, OperationalError, connection, models, trans
 from django.db.models import F
 from django.utils import timezone
 
+from hozi.archive.correct import cover
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.facts import INSTANCE_NUMBER, Facts, PatientIdentity
+from hozi.archive.lookup import insert_name_words, insert_sequence_rows
 from hozi.archive.models import (
     Correction,
     ExceptionCase,
     Instance,
-    NameWord,
     Patient,
-    SequenceValue,
     Series,
     StoredObject,
     Study,
 )
 from hozi.audit.record import Entry, record_many
-from hozi.core.dicom import names
 
 #: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
 _MOST_TOGETHER = 64
@@ -274,7 +273,7 @@ def _study(candidate: Candidate, now: datetime) -> Study:
     study = Study.objects.filter(uid=facts.study).select_related("patient").first()
     if study is not None:
         return study
-    patient = _patient(candidate)
+    patient, known = _patient(candidate)
     study, new = _insert_or_get(
         Study(
             uid=facts.study,
@@ -282,26 +281,29 @@ def _study(candidate: Candidate, now: datetime) -> Study:
             facility=candidate.facility,
             received_at=now,
             changed_at=now,
+            **{f"patient_{name}": value for name, value in facts.patient_columns().items()},
             **facts.study_columns(),
         )
     )
     if new:
+        insert_name_words(study)
         insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
-        _compare_patient(candidate, patient)
+        if known:
+            _compare_patient(candidate, patient)
+            cover(study)
     return study
 
 
-def _patient(candidate: Candidate) -> Patient:
+def _patient(candidate: Candidate) -> tuple[Patient, bool]:
+    """The patient of the candidate, inserted when they are new, and whether they were known before."""
     identity = candidate.facts.identity
     columns = candidate.facts.patient_columns()
     patient, new = _insert_or_get(
         Patient(issuer=identity.issuer, patient_id=identity.patient_id, alone=identity.alone, **columns)
     )
-    if new:
-        insert_name_words(patient)
-    else:
+    if not new:
         _fill_gaps(patient, columns)
-    return patient
+    return patient, not new
 
 
 def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
@@ -314,8 +316,6 @@ def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
         for name, value in fresh.items():
             setattr(patient, name, value)
         patient.save(update_fields=list(fresh))
-        if "name" in fresh:
-            insert_name_words(patient)
 
 
 def _gaps(patient: Patient, columns: dict[str, Any]) -> set[str]:
@@ -327,17 +327,6 @@ def _corrected(patient: Patient) -> set[str]:
     in_force = Correction.objects.filter(level="PATIENT", uid=str(patient.pk), undone_at=None)
     states = (state for made in in_force for state in made.before.values())
     return {name for state in states for name in (state["columns"] or ("attributes",))}
-
-
-def insert_name_words(patient: Patient) -> None:
-    """Adds the words of the patient's name, by which fuzzy queries find it."""
-    NameWord.objects.bulk_create(
-        (
-            NameWord(patient=patient, word=word[:64], sound=names.sound(word)[:64])
-            for word in dict.fromkeys(names.words(patient.name)[:32])
-        ),
-        ignore_conflicts=True,
-    )
 
 
 def _compare_patient(candidate: Candidate, patient: Patient) -> None:
@@ -432,12 +421,6 @@ def _insert_objects(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
 def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
     for instance_id, candidate, _ in added:
         insert_sequence_rows("instance", instance_id, candidate.facts.sequence_values("IMAGE"))
-
-
-def insert_sequence_rows(owner: str, owner_id: int, values: list[dict[str, Any]]) -> None:
-    """Adds what the items of sequences hold, by which queries find their ``owner`` (study, series or instance)."""
-    if values:
-        SequenceValue.objects.bulk_create(SequenceValue(**{f"{owner}_id": owner_id}, **value) for value in values)
 
 
 def _count(added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:

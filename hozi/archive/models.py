@@ -3,15 +3,35 @@
 Texts are kept as they came (decoded, trimmed); columns that end in ``_key`` hold the form in which they are
 matched: folded names (`core.dicom.names.fold`), normalised times (`core.dicom.times.time_key`).
 ``attributes`` holds the return-only elements of a level: ``{"GGGGEEEE": "value\\\\value"}``.
+Columns that begin with ``patient_`` (of a `Study`) hold what its own objects say of the patient.
 """
 
+from typing import Final
+
 from django.db import models
+
+#: Lets PostgreSQL find values by how they begin, whatever language it sorts in. Others do so anyway.
+_BY_BEGINNING: Final = "varchar_pattern_ops"
+
+
+def _name_groups(table: str, prefix: str) -> list[models.Index]:
+    """Indexes of the groups of a name that most names do not have: only of those that are there."""
+    return [
+        models.Index(
+            fields=[f"{prefix}name_{group}_key"],
+            condition=models.Q(**{f"{prefix}name_{group}_key__gt": ""}),
+            name=f"{table}_by_{group}",
+            opclasses=[_BY_BEGINNING],
+        )
+        for group in ("ideographic", "phonetic")
+    ]
 
 
 class Patient(models.Model):
     """A person, as one issuer numbers them: identity is issuer + PatientID.
 
     A patient without ID is nobody else's: ``alone`` then holds the UID of the one study that it owns.
+    Name, birth date, sex and the others are what the first objects said; each `Study` keeps what its own say.
     Holds patient data: number, name, birth date, sex and the other elements of the patient.
     """
 
@@ -28,28 +48,13 @@ class Patient(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["issuer", "patient_id", "alone"], name="patient_identity")]
-        indexes = [models.Index(fields=["patient_id"], name="patient_by_id")]
-
-    def __str__(self) -> str:
-        return f"patient {self.pk}"
-
-
-class NameWord(models.Model):
-    """One word of a patient's name, for fuzzy matching. Holds patient data: parts of names."""
-
-    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="name_words")
-    word = models.CharField(max_length=64)
-    sound = models.CharField(max_length=64)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["patient", "word"], name="name_word_once")]
         indexes = [
-            models.Index(fields=["word"], name="name_word"),
-            models.Index(fields=["sound"], name="name_sound"),
+            models.Index(fields=["patient_id"], name="patient_by_id", opclasses=[_BY_BEGINNING]),
+            *_name_groups("patient", ""),
         ]
 
     def __str__(self) -> str:
-        return f"word of patient {self.patient_id}"
+        return f"patient {self.pk}"
 
 
 class Study(models.Model):
@@ -60,6 +65,13 @@ class Study(models.Model):
 
     uid = models.CharField(max_length=64, unique=True)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="studies")
+    patient_name = models.CharField(max_length=512, default="")
+    patient_name_alphabetic_key = models.CharField(max_length=256, default="", db_index=True)
+    patient_name_ideographic_key = models.CharField(max_length=256, default="")
+    patient_name_phonetic_key = models.CharField(max_length=256, default="")
+    patient_birth_date = models.CharField(max_length=16, default="")
+    patient_sex = models.CharField(max_length=16, default="")
+    patient_attributes = models.JSONField(default=dict)
     facility = models.CharField(max_length=16, db_index=True)
     date = models.CharField(max_length=16, default="", db_index=True)
     time = models.CharField(max_length=16, default="")
@@ -75,8 +87,29 @@ class Study(models.Model):
     received_at = models.DateTimeField()
     changed_at = models.DateTimeField()
 
+    class Meta:
+        indexes = _name_groups("study", "patient_")
+
     def __str__(self) -> str:
         return self.uid
+
+
+class NameWord(models.Model):
+    """One word of the patient's name as a study has it, for fuzzy matching. Holds patient data: parts of names."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="name_words")
+    word = models.CharField(max_length=64)
+    sound = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["study", "word"], name="name_word_once")]
+        indexes = [
+            models.Index(fields=["word"], name="name_word", opclasses=[_BY_BEGINNING]),
+            models.Index(fields=["sound"], name="name_sound"),
+        ]
+
+    def __str__(self) -> str:
+        return f"word of study {self.study_id}"
 
 
 class Series(models.Model):
@@ -140,7 +173,13 @@ class SequenceValue(models.Model):
     value = models.CharField(max_length=256)
 
     class Meta:
-        indexes = [models.Index(fields=["sequence", "element", "value"], name="sequence_value")]
+        indexes = [
+            models.Index(
+                fields=["sequence", "element", "value"],
+                name="sequence_value",
+                opclasses=["varchar_ops", "varchar_ops", _BY_BEGINNING],
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.sequence}[{self.item}].{self.element}"
@@ -199,7 +238,8 @@ class Correction(models.Model):
 
     The stored bytes stay. ``level`` is that of ``uid`` (for a patient, its row id). ``changes`` holds by tag the values
     as in the DICOM JSON model: ``{"GGGGEEEE": [...]}``; an empty list empties the element, null leaves it out.
-    ``before`` holds what the index said of these elements, so that taking the correction back restores it.
+    ``before`` holds what the index said of these elements (of a patient's: also in each of the studies), so that
+    taking the correction back restores it.
     Holds patient data: names, numbers and dates, corrected ones and those before.
     """
 

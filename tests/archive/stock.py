@@ -48,35 +48,36 @@ def keep(number: int, elements: dict[str, Value], facility: str = "GRANARY") -> 
     return instance
 
 
-def _patient(told: dict[str, Value]) -> Patient:
+def _patient_columns(told: dict[str, Value]) -> dict[str, Any]:
     name = _text(told, "PatientName")
     alphabetic, ideographic, phonetic = names.keys(name)
-    patient, new = Patient.objects.get_or_create(
+    return {
+        "name": name,
+        "name_alphabetic_key": alphabetic,
+        "name_ideographic_key": ideographic,
+        "name_phonetic_key": phonetic,
+        "birth_date": _date(told, "PatientBirthDate"),
+        "sex": _text(told, "PatientSex"),
+        "attributes": _attributes(told, "PATIENT"),
+    }
+
+
+def _patient(told: dict[str, Value]) -> Patient:
+    patient, _ = Patient.objects.get_or_create(
         issuer=_text(told, "IssuerOfPatientID"),
         patient_id=_text(told, "PatientID"),
-        defaults={
-            "name": name,
-            "name_alphabetic_key": alphabetic,
-            "name_ideographic_key": ideographic,
-            "name_phonetic_key": phonetic,
-            "birth_date": _date(told, "PatientBirthDate"),
-            "sex": _text(told, "PatientSex"),
-            "attributes": _attributes(told, "PATIENT"),
-        },
+        defaults=_patient_columns(told),
     )
-    if new:
-        NameWord.objects.bulk_create(
-            NameWord(patient=patient, word=word, sound=names.sound(word)) for word in names.words(name)
-        )
     return patient
 
 
 def _study(told: dict[str, Value], patient: Patient, facility: str) -> Study:
     referring = _text(told, "ReferringPhysicianName")
-    study, _ = Study.objects.get_or_create(
+    study, new = Study.objects.get_or_create(
         uid=_text(told, "StudyInstanceUID"),
         defaults={
             "patient": patient,
+            **{f"patient_{name}": value for name, value in _patient_columns(told).items()},
             "facility": facility,
             "date": _date(told, "StudyDate"),
             "time": _text(told, "StudyTime"),
@@ -91,6 +92,10 @@ def _study(told: dict[str, Value], patient: Patient, facility: str) -> Study:
             "changed_at": timezone.now(),
         },
     )
+    if new:
+        NameWord.objects.bulk_create(
+            NameWord(study=study, word=word, sound=names.sound(word)) for word in names.words(study.patient_name)
+        )
     return study
 
 

@@ -296,6 +296,59 @@ def _rows_for(made: list[tuple[int, str, dict[str, Any]]], uids: dict[str, str],
     return found
 
 
+def store_another(caller: Caller, number: int, **elements: Any) -> str:
+    """Stores a further study of the same patient number; returns its UID."""
+    uid = f"1.2.826.78.{number}"
+    told = {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1", "SOPInstanceUID": f"{uid}.1.1", **elements}
+    assert caller.store(encoded(slice_of(**told)), CT, f"{uid}.1.1")[0] == 0x0000
+    return uid
+
+
+def named(caller: Caller, uid: str) -> tuple[str, str]:
+    [found] = caller.find("STUDY", StudyInstanceUID=uid, PatientName="", PatientSex="")
+    got = dcmread(BytesIO(given(caller, uid=OBJECT if uid == STUDY else f"{uid}.1.1")), force=True)
+    assert (found.PatientName, found.PatientSex) == (got.PatientName, got.PatientSex)
+    return str(found.PatientName), found.PatientSex
+
+
+def test_a_patient_s_correction_is_one_of_all_their_studies_and_undo_gives_each_its_own_back(ct1: Caller) -> None:
+    other = store_another(ct1, 1, PatientName="Sibanda^Nomsa", PatientSex="F")
+    before = index()
+    made = edit("PATIENT", patient(), {"PatientName": ["Moyo^Tariro"]})
+    late = store_another(ct1, 2, PatientName="Dube^Themba", PatientSex="M")
+    assert [named(ct1, uid) for uid in (STUDY, other, late)] == [("Moyo^Tariro", sex) for sex in ("F", "F", "M")]
+    assert len(ct1.find("STUDY", PatientName="moyo*")) == 3
+    assert not ct1.find("STUDY", PatientName="sibanda*")
+    correct.undo(made, actor="rutendo")
+    assert named(ct1, late) == ("Dube^Themba", "M")
+    assert [named(ct1, uid)[0] for uid in (STUDY, other)] == ["Chikomba^Rutendo", "Sibanda^Nomsa"]
+    assert index()["Patient"] == before["Patient"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_studies_come_between_corrections_that_are_taken_back_in_any_order(ct1: Caller, seed: int) -> None:
+    luck = random.Random(seed)
+    came = {STUDY: ("Chikomba^Rutendo", "F")}
+    made: list[tuple[int, dict[str, Any]]] = []
+    for number in range(14):
+        act = luck.choice(["comes", "edit", "edit", "undo"])
+        if act == "comes":
+            name, sex = luck.choice(["Dube^Themba", "Sibanda^Nomsa", ""]), luck.choice(["M", "F", ""])
+            came[store_another(ct1, number, PatientName=name, PatientSex=sex)] = (name, sex)
+        elif act == "edit":
+            changes = luck.choice(
+                [{"PatientName": ["Moyo^Tariro"]}, {"PatientSex": ["O"]}, {"PatientName": [], "PatientSex": ["M"]}]
+            )
+            made.append((edit("PATIENT", patient(), changes), changes))
+        elif made:
+            correct.undo(made.pop(luck.randrange(len(made)))[0], actor="rutendo")
+        for uid, (name, sex) in came.items():
+            for _, changes in made:
+                name = next(iter(changes.get("PatientName", [name])), "")
+                sex = next(iter(changes.get("PatientSex", [sex])), "")
+            assert named(ct1, uid) == (name, sex)
+
+
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("STUDY", "1.2.999", {"StudyDescription": ["x"]}),
     ("PATIENT", "0", {"PatientSex": ["M"]}),

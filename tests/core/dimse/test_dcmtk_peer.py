@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +32,7 @@ from tests.core.dimse.listening import (
     Received,
     listening,
 )
-from tests.peers import program
+from tests.peers import free_port, program, wait_until_it_listens
 
 pytestmark = pytest.mark.dcmtk
 
@@ -84,12 +82,6 @@ def dataset_bytes(path: Path) -> bytes:
     return raw[144 + length :]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @contextmanager
 def started(name: str, port: int, *arguments: object) -> Iterator[None]:
     """A server of DCMTK's that has begun to listen."""
@@ -97,15 +89,7 @@ def started(name: str, port: int, *arguments: object) -> Iterator[None]:
         [program(name), *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.02)
+        wait_until_it_listens(port, process)
         yield
     finally:
         process.terminate()

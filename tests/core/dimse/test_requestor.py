@@ -16,6 +16,7 @@ from hozi.core.dimse.requestor import Rejected, Unreachable, associate, propose
 from hozi.core.dimse.terms import AssociateAnswer, ContextAnswer, Rejection, UserIdentity
 from hozi.core.errors import Refused
 from tests.core.dimse.listening import CT_IMAGE, EXPLICIT, IMPLICIT, STUDY_FIND, VERIFICATION, Raw, Received
+from tests.peers import free_port
 
 
 def ask(port: int, **options: object) -> Association:
@@ -47,12 +48,6 @@ def answering(answer: Callable[[Raw], object]) -> Iterator[int]:
         thread.start()
         yield server.getsockname()[1]
         thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_it_says_that_nothing_listens() -> None:

@@ -15,10 +15,14 @@ from typing import Any
 
 import psutil
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]  # made at import
 
 from tests.doors.cli.conftest import program
+from tests.doors.dimse.images import CT, EXPLICIT, image
+from tests.doors.dimse.test_commitment import INSTANCE, commitment_of, listening
 from tests.guards.rules import ROOT
 
 pytestmark = pytest.mark.database
@@ -89,7 +93,16 @@ def call(port: int) -> Any:
     """An association of CT1 with the archive, by pynetdicom."""
     ae = AE(ae_title="CT1")
     ae.add_requested_context(Verification)
+    ae.add_requested_context(CT, EXPLICIT)
+    ae.add_requested_context(StorageCommitmentPushModel)
     return ae.associate("127.0.0.1", port, ae_title="HOZI")
+
+
+def send(association: Any, dataset: Dataset) -> int:
+    """C-STORE of a dataset that has no file around it; the status."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return int(association.send_c_store(dataset).Status)
 
 
 def echoes(port: int) -> bool:
@@ -202,3 +215,30 @@ def test_one_part_runs_alone(archive: Archive) -> None:
     process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert not (archive.home / "run" / "worker.json").exists()
+
+
+def test_a_commitment_that_was_asked_for_before_a_stop_is_reported_after_it(archive: Archive) -> None:
+    with listening() as (scanner, port):
+        listener = archive.start("--only", "dimse")
+        calls = archive.ready("dimse")["port"]
+        assert (
+            archive.run("device", "add", "CT1", "--ae", "CT1", "--host", "127.0.0.1", "--port", str(port)).returncode
+            == 0
+        )
+        wait_for(lambda: echoes(calls))
+        dataset = image()
+        asked = commitment_of([(CT, dataset.SOPInstanceUID)])
+        association = call(calls)
+        assert send(association, dataset) == 0
+        status, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, INSTANCE)
+        association.release()
+        assert status.Status == 0
+        listener.terminate()
+        listener.communicate(timeout=SECONDS)
+        assert not scanner.reports
+
+        archive.start()
+        assert scanner.arrived.wait(SECONDS)
+    [(kind, report)] = scanner.reports
+    assert (kind, report.TransactionUID) == (1, asked.TransactionUID)
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [dataset.SOPInstanceUID]

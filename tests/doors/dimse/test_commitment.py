@@ -51,8 +51,8 @@ def listening(port: int = 0) -> Iterator[tuple[Listening, int]]:
         server.shutdown()
 
 
-def ask(caller: Caller, references: list[tuple[str, str]], transaction: str | None = None, **changes: object) -> int:
-    """N-ACTION for these objects; its status."""
+def commitment_of(references: list[tuple[str, str]], transaction: str | None = None) -> Dataset:
+    """What an N-ACTION asks about these (SOP class, SOP instance)."""
     information = Dataset()
     information.TransactionUID = transaction or generate_uid()
     items = []
@@ -61,6 +61,12 @@ def ask(caller: Caller, references: list[tuple[str, str]], transaction: str | No
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
         items.append(item)
     information.ReferencedSOPSequence = Sequence(items)
+    return information
+
+
+def ask(caller: Caller, references: list[tuple[str, str]], transaction: str | None = None, **changes: object) -> int:
+    """N-ACTION for these objects; its status."""
+    information = commitment_of(references, transaction)
     for keyword, value in changes.items():
         setattr(information, keyword, value)
     with caller.associated((StorageCommitmentPushModel, [EXPLICIT])) as association:

@@ -51,4 +51,12 @@ def test_what_is_acknowledged_comes_back_bit_identical_and_the_sums_add_up(archi
     for uid, (sop_class, syntax, dataset) in acknowledged.items():
         got = ct1.get("IMAGE", SOPInstanceUID=uid, classes=[(sop_class, [syntax])])
         assert got.objects == {uid: dataset}, uid
+    pairs = [(sop_class, sorted(syntaxes)) for sop_class, syntaxes in wanted.items()]
+    studies = {str(study.StudyInstanceUID) for study in ct1.find("STUDY", StudyInstanceUID="")}
+    with archive.destination("VIEW1", pairs) as moved:
+        for study in sorted(studies):
+            assert ct1.move("STUDY", "VIEW1", StudyInstanceUID=study)[-1][0].Status == SUCCESS, study
+    assert moved.objects.keys() == acknowledged.keys()
+    for uid, (_, syntax, dataset) in acknowledged.items():
+        assert (moved.syntaxes[uid], moved.objects[uid]) == (syntax, dataset), uid
     assert verify().clean

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from hozi.archive.verify import verify
 from hozi.core.dicom import part10
 from tests.archive_running import RunningArchive
 from tests.corpus import CORPUS, rows
-from tests.peers import program
 
 pytestmark = pytest.mark.dcmtk
 
@@ -50,11 +46,6 @@ def full(archive: RunningArchive) -> RunningArchive:
 
 def study() -> str:
     return str(dcmread(files()[0], stop_before_pixels=True).StudyInstanceUID)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_stranger_is_told_why_it_is_refused(archive: RunningArchive) -> None:
@@ -91,28 +82,12 @@ def test_getscu_gets_every_object_with_the_pixels_that_were_sent(full: RunningAr
 
 
 def test_movescu_moves_to_storescp(full: RunningArchive, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    receiver = subprocess.Popen(
-        [program("storescp"), "-aet", "VIEW1", "+B", "+xa", "-od", str(tmp_path), str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        full.admit("VIEW1", port=port)
-        deadline = time.monotonic() + 30
-        while not listens(port) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with full.storescp("VIEW1", tmp_path) as received:
         done = full.dcmtk(
             "movescu", "-S", "-aem", "VIEW1", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study()}"
         )
         assert done.returncode == 0, done.stderr
-    finally:
-        receiver.terminate()
-        receiver.wait()
-    got = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID): dataset_of(path) for path in tmp_path.iterdir()}
-    assert got == sent()
+        assert received() == sent()
 
 
 #: storescu proposes compressed transfer syntaxes one at a time, by option; it knows no HTJ2K and no JPEG XL.

@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from hozi.core.dimse.tls import client_context
 from hozi.doors.dimse import echo
 from hozi.doors.dimse.echo import EchoReport, explain_echo
 from tests.certificates import Authority, Pair
-from tests.peers import program
+from tests.peers import free_port, program, wait_until_it_listens
 
 SHORT = Timeouts(artim=1, idle=5, message=5, response=5)
 PATIENT = Timeouts(artim=20, idle=20, message=20, response=20)
@@ -77,32 +76,18 @@ def says(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 @contextmanager
 def storescp(folder: Path, *options: str) -> Iterator[int]:
     """DCMTK's receiver; yields its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [program("storescp"), "--output-directory", str(folder), *options, str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for_listener(port, process)
+        wait_until_it_listens(port, process)
         yield port
     finally:
         process.terminate()
         process.wait()
-
-
-def _wait_for_listener(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        # Looked up in the kernel's table: a connection would be the one that the receiver waits for.
-        listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
-        if f":{port:04X} " in listening:
-            return
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,6 @@ def both_of(archive: RunningArchive, peer: Orthanc) -> list[tuple[int, str]]:
     return [(archive.port, "HOZI"), (peer.dicom, "ORTHANC")]
 
 
-@pytest.mark.xfail(strict=True, reason="a study of a colliding patient number answers with the first patient's name")
 def test_people_who_share_a_number_are_found_by_the_names_on_their_studies(
     both: tuple[RunningArchive, Orthanc],
 ) -> None:

@@ -1,0 +1,62 @@
+"""What an archive holds is found as before when a newer program brings its tables up to date."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OLD = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+call_command("migrate", "archive", "0001_initial", verbosity=0)
+tables = MigrationExecutor(connection).loader.project_state([("archive", "0001_initial")]).apps
+patient = tables.get_model("archive", "Patient").objects.create(
+    issuer="MAIN", patient_id="77", name="Banda^Chipo", name_alphabetic_key="banda^chipo", birth_date="19800418",
+    sex="F", attributes={"00104000": "walks with a stick"},
+)
+tables.get_model("archive", "NameWord").objects.create(patient=patient, word="banda", sound="B530")
+for uid in ("1.2.3", "1.2.4"):
+    tables.get_model("archive", "Study").objects.create(
+        uid=uid, patient=patient, facility="MAIN", received_at=timezone.now(), changed_at=timezone.now()
+    )
+"""
+NEW = """
+import django
+django.setup()
+from django.core.management import call_command
+
+call_command("migrate", verbosity=0)
+from hozi.archive.models import NameWord, Study
+
+for study in Study.objects.order_by("uid"):
+    words = list(NameWord.objects.filter(study=study).values_list("word", "sound"))
+    print(study.uid, study.patient_name, study.patient_name_alphabetic_key, study.patient_birth_date,
+          study.patient_sex, study.patient_attributes, words)
+"""
+
+
+def run(script: str, url: str, home: Path) -> str:
+    settings = {"DJANGO_SETTINGS_MODULE": "hozi.settings", "HOZI_DATABASE_URL": url, "HOZI_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | settings, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.database
+def test_studies_from_before_they_kept_it_say_of_their_patient_what_was_known(
+    own_database: str, tmp_path: Path
+) -> None:
+    run(OLD, own_database, tmp_path)
+    said = "Banda^Chipo banda^chipo 19800418 F {'00104000': 'walks with a stick'} [('banda', 'B530')]"
+    assert run(NEW, own_database, tmp_path).splitlines() == [f"1.2.3 {said}", f"1.2.4 {said}"]
