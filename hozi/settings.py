@@ -127,6 +127,7 @@ class Settings(BaseSettings):
             return {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": unquote(parts.path),
+                "CONN_MAX_AGE": None,
                 "OPTIONS": {
                     # IMMEDIATE: with the default mode, lock upgrades fail at once under concurrency.
                     "transaction_mode": "IMMEDIATE",

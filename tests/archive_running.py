@@ -261,6 +261,11 @@ class RunningArchive:
         )
 
 
+def arriving(storage: Path) -> list[Path]:
+    """The files in the incoming area in which something of an object is."""
+    return [path for path in (storage / "incoming").glob("*/*") if path.name != "lock" and path.stat().st_size]
+
+
 def _dataset(path: Path) -> tuple[str, bytes]:
     """SOP Instance UID and dataset bytes of a PS3.10 file."""
     meta = read_file_meta_info(path)

@@ -6,15 +6,17 @@ and the constraints decide who came first. Whoever came second gets a `Verdict` 
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from django.db import DatabaseError, OperationalError, connection, models, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -32,6 +34,7 @@ from hozi.archive.models import (
     Study,
 )
 from hozi.audit.record import Entry, record_many
+from hozi.rows import Insert, Row
 
 #: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
 _MOST_TOGETHER = 64
@@ -48,7 +51,10 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An arrived, durable object that wants to be in the index."""
+    """An arrived object that wants to be in the index.
+
+    ``durable`` returns when its bytes are, and raises OSError when they cannot be: nothing commits before.
+    """
 
     facts: Facts
     facility: str
@@ -58,6 +64,7 @@ class Candidate:
     dataset_offset: int
     length: int
     key: str
+    durable: Callable[[], object]
     audit: Callable[[Verdict], Entry]
     case: Callable[[Reason, str], ExceptionCase]
 
@@ -82,13 +89,9 @@ class _Waiting:
 
 
 class Index:
-    """Group commit: callers that arrive while one of them commits are committed together by the next.
+    """Group commit: callers that arrive while one of them commits are committed together by the next."""
 
-    ``before_commit`` is called once for each transaction, before it; it makes the arrivals' names durable.
-    """
-
-    def __init__(self, before_commit: Callable[[], None]) -> None:
-        self._before_commit = before_commit
+    def __init__(self) -> None:
         self._queue: list[_Waiting] = []
         self._queue_lock = threading.Lock()
         self._turn = threading.Lock()
@@ -112,7 +115,6 @@ class Index:
             batch, rest = _distinct(self._queue, _MOST_TOGETHER)
             self._queue = rest
         try:
-            self._before_commit()
             self._commit(batch)
         except (DatabaseError, OSError):
             # One bad row must not take the others with it: each on its own, and only the bad one fails.
@@ -184,6 +186,8 @@ def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
         _insert_sequences(added)
         _count(added, now)
         record_many(candidate.audit(verdict) for candidate, verdict in zip(batch, verdicts, strict=True))
+        for candidate in batch:
+            candidate.durable()
     return verdicts
 
 
@@ -251,20 +255,27 @@ def _places(batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
 def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
     facts = candidate.facts
     study = _study(candidate, now)
-    series, new = _insert_or_get(
-        Series(uid=facts.series, study=study, **facts.series_columns()),
-    )
-    if not new:  # somebody else's, made a moment ago: perhaps in another study
+    series = _inserted(_SERIES, {"uid": facts.series, "study_id": study.pk, **facts.series_columns()})
+    if series is None:  # somebody else's, made a moment ago: perhaps in another study
         return _existing_places([facts.series])
     Study.objects.filter(pk=study.pk).update(series_count=F("series_count") + 1)
-    insert_sequence_rows("series", series.pk, facts.sequence_values("SERIES"))
-    return {facts.series: _Place(series.pk, study.pk, study.uid, _identity(study.patient))}
+    insert_sequence_rows("series", series, facts.sequence_values("SERIES"))
+    return {facts.series: _Place(series, study.pk, study.uid, _identity(study.patient))}
 
 
 def _existing_places(uids: Iterable[str]) -> dict[str, _Place]:
-    identity = ("study__patient__issuer", "study__patient__patient_id", "study__patient__alone")
-    rows = Series.objects.filter(uid__in=list(uids)).values_list("uid", "pk", "study_id", "study__uid", *identity)
+    wanted = list(uids)
+    with connection.cursor() as cursor:
+        cursor.execute(_PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
+        rows = cursor.fetchall()
     return {uid: _Place(pk, study_id, study, PatientIdentity(*rest)) for uid, pk, study_id, study, *rest in rows}
+
+
+_PLACES: Final = (
+    "SELECT series.uid, series.id, study.id, study.uid, patient.issuer, patient.patient_id, patient.alone"
+    " FROM archive_series series JOIN archive_study study ON study.id = series.study_id"
+    " JOIN archive_patient patient ON patient.id = study.patient_id WHERE series.uid IN ({})"
+)
 
 
 def _study(candidate: Candidate, now: datetime) -> Study:
@@ -274,18 +285,20 @@ def _study(candidate: Candidate, now: datetime) -> Study:
     if study is not None:
         return study
     patient, known = _patient(candidate)
-    study, new = _insert_or_get(
-        Study(
-            uid=facts.study,
-            patient=patient,
-            facility=candidate.facility,
-            received_at=now,
-            changed_at=now,
+    new = _inserted(
+        _STUDIES,
+        {
+            "uid": facts.study,
+            "patient_id": patient.pk,
+            "facility": candidate.facility,
+            "received_at": now,
+            "changed_at": now,
             **{f"patient_{name}": value for name, value in facts.patient_columns().items()},
             **facts.study_columns(),
-        )
+        },
     )
-    if new:
+    study = Study.objects.select_related("patient").get(uid=facts.study)
+    if new is not None:
         insert_name_words(study)
         insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
         if known:
@@ -298,12 +311,12 @@ def _patient(candidate: Candidate) -> tuple[Patient, bool]:
     """The patient of the candidate, inserted when they are new, and whether they were known before."""
     identity = candidate.facts.identity
     columns = candidate.facts.patient_columns()
-    patient, new = _insert_or_get(
-        Patient(issuer=identity.issuer, patient_id=identity.patient_id, alone=identity.alone, **columns)
-    )
-    if not new:
+    who = dataclasses.asdict(identity)
+    new = _inserted(_PATIENTS, {**who, **columns})
+    patient = Patient.objects.get(**who)
+    if new is None:
         _fill_gaps(patient, columns)
-    return patient, not new
+    return patient, new is None
 
 
 def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
@@ -344,78 +357,55 @@ def _compare_patient(candidate: Candidate, patient: Patient) -> None:
         raise_case(case)
 
 
-_Row = TypeVar("_Row", Patient, Study, Series)
-
-#: The columns whose values make a row unique.
-_UNIQUE: dict[type[models.Model], tuple[str, ...]] = {
-    Patient: ("issuer", "patient_id", "alone"),
-    Study: ("uid",),
-    Series: ("uid",),
-    Instance: ("uid",),
-}
+_PATIENTS: Final = Insert(Patient, unique="patient_id")
+_STUDIES: Final = Insert(Study, unique="uid")
+_SERIES: Final = Insert(Series, unique="uid")
+_INSTANCES: Final = Insert(Instance, unique="uid")
+_OBJECTS: Final = Insert(StoredObject)
 
 
-def _insert_or_get(row: _Row) -> tuple[_Row, bool]:
-    """Inserts the row unless its unique values are taken; returns the row that is there, and whether it is this one."""
-    inserted = _insert_new([row])
-    if inserted:
-        [row.pk] = inserted.values()
-        return row, True
-    model = type(row)
-    return model.objects.get(**{name: getattr(row, name) for name in _UNIQUE[model]}), False
-
-
-def _insert_new(rows: Sequence[models.Model]) -> dict[str, int]:
-    """Inserts those rows (of one table) whose unique values are free; returns their ids by the first of these values.
-
-    One statement, in which the database itself tells which rows are new: Django's ``ignore_conflicts`` does not.
-    """
-    model = type(rows[0])
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
-    marks = ", ".join(["(" + ", ".join(["%s"] * len(fields)) + ")"] * len(rows))
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
-    table, first = connection.ops.quote_name(model._meta.db_table), connection.ops.quote_name(_UNIQUE[model][0])
+def _inserted(insert: Insert, row: Row) -> int | None:
+    """Inserts one row unless its unique values are taken; returns its id, or None when they are."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({columns}) VALUES {marks} ON CONFLICT DO NOTHING RETURNING {first}, id",  # noqa: S608 - only names of our own tables
-            values,
-        )
-        return dict(cursor.fetchall())
+        return next(iter(insert(cursor, [row]).values()), None)
 
 
 def _insert_instances(items: Sequence[tuple[Candidate, _Place]], now: datetime) -> dict[str, int]:
     """Inserts the instances that are new; returns their row ids by SOP Instance UID."""
-    if not items:
-        return {}
-    return _insert_new(
-        [
-            Instance(
-                uid=candidate.facts.sop_instance,
-                series_id=place.series_id,
-                sop_class=candidate.facts.sop_class,
-                number=candidate.facts.integer(INSTANCE_NUMBER),
-                attributes=candidate.facts.attributes("IMAGE"),
-                received_at=now,
-            )
-            for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
-        ]
-    )
+    with connection.cursor() as cursor:
+        return _INSTANCES(
+            cursor,
+            [
+                {
+                    "uid": candidate.facts.sop_instance,
+                    "series_id": place.series_id,
+                    "sop_class": candidate.facts.sop_class,
+                    "number": candidate.facts.integer(INSTANCE_NUMBER),
+                    "attributes": candidate.facts.attributes("IMAGE"),
+                    "received_at": now,
+                }
+                for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
+            ],
+        )
 
 
 def _insert_objects(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
-    StoredObject.objects.bulk_create(
-        StoredObject(
-            instance_id=instance_id,
-            key=candidate.key,
-            sha256=candidate.sha256,
-            header_sha256=candidate.header_sha256,
-            dataset_offset=candidate.dataset_offset,
-            length=candidate.length,
-            transfer_syntax=candidate.transfer_syntax,
+    with connection.cursor() as cursor:
+        _OBJECTS(
+            cursor,
+            [
+                {
+                    "instance_id": instance_id,
+                    "key": candidate.key,
+                    "sha256": candidate.sha256,
+                    "header_sha256": candidate.header_sha256,
+                    "dataset_offset": candidate.dataset_offset,
+                    "length": candidate.length,
+                    "transfer_syntax": candidate.transfer_syntax,
+                }
+                for instance_id, candidate, _ in added
+            ],
         )
-        for instance_id, candidate, _ in added
-    )
 
 
 def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
@@ -424,13 +414,16 @@ def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
 
 
 def _count(added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
-    """Adds the new objects to the counts of their series and studies."""
-    series: dict[int, int] = {}
-    studies: dict[int, int] = {}
-    for _, _, place in added:
-        series[place.series_id] = series.get(place.series_id, 0) + 1
-        studies[place.study_id] = studies.get(place.study_id, 0) + 1
-    for pk in sorted(series):
-        Series.objects.filter(pk=pk).update(instance_count=F("instance_count") + series[pk])
-    for pk in sorted(studies):
-        Study.objects.filter(pk=pk).update(instance_count=F("instance_count") + studies[pk], changed_at=now)
+    """Adds the new objects to the counts of their series and studies, in the order of their ids (see `_places`)."""
+    series = Counter(place.series_id for _, _, place in added)
+    studies = Counter(place.study_id for _, _, place in added)
+    at = connection.ops.adapt_datetimefield_value(now)
+    with connection.cursor() as cursor:
+        for pk in sorted(series):
+            cursor.execute(_COUNT_SERIES, [series[pk], pk])
+        for pk in sorted(studies):
+            cursor.execute(_COUNT_STUDY, [studies[pk], at, pk])
+
+
+_COUNT_SERIES: Final = "UPDATE archive_series SET instance_count = instance_count + %s WHERE id = %s"
+_COUNT_STUDY: Final = "UPDATE archive_study SET instance_count = instance_count + %s, changed_at = %s WHERE id = %s"

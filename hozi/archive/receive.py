@@ -1,9 +1,10 @@
 """An object comes in. This is the only way into the archive; every door that takes images calls it.
 
 The order is the promise (acknowledged means safe): the bytes are written to the incoming area and hashed while they
-arrive, then flushed; the dataset is scanned; index and audit commit together; the file gets its final name; only then
-does the caller have a `Receipt` and may answer success. Wherever the power fails in between, the file still lies in
-the incoming area, and `Receiver.take_in_leftovers` goes on from there.
+arrive; they are flushed while the dataset is scanned and its rows are written; only when the bytes are durable do index
+and audit commit, together; the file gets its final name; only then does the caller have a `Receipt` and may answer
+success. Wherever the power fails in between, the file still lies in the incoming area, its header says what hash the
+whole dataset has, and `Receiver.take_in_leftovers` goes on from there.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import hashlib
 import json
 import logging
 import mmap
+import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -37,6 +40,9 @@ from hozi.settings import HOZI
 log = logging.getLogger(__name__)
 
 _PRIVATE_INFORMATION = 0x00020102
+
+#: What a header says while the dataset is still coming, in the place of its hash.
+_UNFINISHED = "0" * 64
 
 #: How long the file of a first copy may take from commit to its place before it counts as lost.
 _PATIENCE_SECONDS = 2.0
@@ -61,6 +67,9 @@ class Origin:
     issuer: str
     calling_ae: str = ""
     source: str = "dimse"
+
+
+_ORIGIN = tuple(field.name for field in dataclasses.fields(Origin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ class _Whole:
     header_sha256: str
     offset: int
     length: int
+    durable: Callable[[], object]  # returns when the bytes are; raises OSError when they cannot be
+    expected_sha256: str  # what the header says
 
 
 class Receiver:
@@ -118,7 +129,8 @@ class Receiver:
     def __init__(self) -> None:
         self._incoming = incoming()
         self._volume = volume()
-        self._index = Index(self._incoming.sync)
+        self._index = Index()
+        self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
     def receive(
         self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview], *, preamble: str = "empty"
@@ -131,25 +143,42 @@ class Receiver:
         told nothing, so it still has the object).
         """
         self._need_room()
-        arrival = self._incoming.begin(_header(announced, origin))
+        try:
+            whole = self._arrive(announced, origin, chunks)
+            if preamble == "executable":
+                _report_preamble(whole)
+            return self._settle(whole)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoRoom("the disk is full") from None
+            raise
+
+    def _arrive(self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview]) -> _Whole:
+        """Writes what comes; returns when all of it has come and can be read, while it is being flushed."""
+        arrival = self._incoming.begin(_header(announced, origin, _UNFINISHED))
         try:
             most = HOZI.max_object_bytes
             for chunk in chunks:
                 arrival.write(chunk)
                 if arrival.length > most:
                     raise TooLarge(f"the object is larger than {most} bytes, the most that this archive takes")
-            arrival.complete()
-        except BaseException as error:
+            sha256 = arrival.sha256
+            arrival.complete(_header(announced, origin, sha256))
+        except BaseException:
             arrival.discard()
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoRoom("the disk is full") from None
             raise
-        whole = _Whole(
-            arrival, announced, origin, arrival.sha256, arrival.header_sha256, arrival.offset, arrival.length
+        flushed = self._flushing.submit(arrival.flush)
+        return _Whole(
+            arrival,
+            announced,
+            origin,
+            sha256,
+            arrival.header_sha256,
+            arrival.offset,
+            arrival.length,
+            flushed.result,
+            sha256,
         )
-        if preamble == "executable":
-            _report_preamble(whole)
-        return self._settle(whole)
 
     def _need_room(self) -> None:
         free = self._volume.free_bytes()
@@ -176,7 +205,7 @@ class Receiver:
         return Receipt(Result.QUARANTINED, verdict.reason, verdict.explanation)
 
     def _quarantine(self, whole: _Whole, reason: Reason, explanation: str) -> Receipt:
-        self._incoming.sync()
+        whole.durable()
         with transaction.atomic():
             case, _ = raise_case(_case(whole, reason, explanation))
             record(_entry(whole, Outcome.MINOR_FAILURE, {"reason": reason.value}))
@@ -218,30 +247,32 @@ class Receiver:
         file that it was copied from is where it was.
         """
         fates: dict[str, int] = {}
-        for leftover in self._incoming.left_behind():
-            try:
-                whole = _recovered(leftover.path)
-            except Unreadable:
-                # Not even our own header had been written: nothing of the object is in it.
-                leftover.path.unlink()
-                fate = "empty"
-            else:
-                if whole.origin.source == "import" and not leftover.whole:
-                    leftover.path.unlink()
-                    fate = "half an import"
-                elif leftover.whole:
-                    fate = self._settle(whole).result.value
-                else:
-                    explanation = "the transfer was cut off when the server stopped; the sender has the object still"
-                    self._quarantine(whole, Reason.INTERRUPTED, explanation)
-                    fate = "interrupted"
+        for path in self._incoming.left_behind():
+            fate = self._take_in(path)
             fates[fate] = fates.get(fate, 0) + 1
         if fates:
             log.warning("taken over from an unclean stop: %s", fates)
         return fates
 
+    def _take_in(self, path: Path) -> str:
+        try:
+            whole = _recovered(path)
+        except Unreadable:
+            # Not even our own header had been written: nothing of the object is in it.
+            path.unlink()
+            return "empty"
+        if whole.sha256 == whole.expected_sha256:
+            return self._settle(whole).result.value
+        if whole.origin.source == "import":
+            path.unlink()
+            return "half an import"
+        explanation = "the transfer was cut off when the server stopped; the sender has the object still"
+        self._quarantine(whole, Reason.INTERRUPTED, explanation)
+        return "interrupted"
+
     def close(self) -> None:
         """Gives the process's folder in the incoming area up."""
+        self._flushing.shutdown()
         self._incoming.close()
 
 
@@ -256,13 +287,14 @@ class _LeftoverFile:
 
 
 def _recovered(path: Path) -> _Whole:
-    """What is known of a leftover file, from the header that `_header` wrote. Raises `Unreadable` without one."""
+    """What is known of a file of ours, from the header that `_header` wrote. Raises `Unreadable` without one."""
     with path.open("rb") as file:
         header = part10.read_header(file)
         if header.guessed or not header.dataset_offset:
             raise Unreadable("no header")
         try:
             told = json.loads(header.meta[_PRIVATE_INFORMATION].rstrip(b"\0"))
+            expected = str(told.pop("sha256", ""))
             origin = Origin(**told)
         except (KeyError, TypeError, ValueError):
             raise Unreadable("a header that this archive did not write") from None
@@ -275,12 +307,28 @@ def _recovered(path: Path) -> _Whole:
         header.sop_instance,
         header.transfer_syntax,
     )
-    return _Whole(_LeftoverFile(path), announced, origin, sha256, header_sha256, header.dataset_offset, length)
+    return _Whole(
+        _LeftoverFile(path),
+        announced,
+        origin,
+        sha256,
+        header_sha256,
+        header.dataset_offset,
+        length,
+        lambda: _flush(path),
+        expected,
+    )
 
 
-def _header(announced: Announced, origin: Origin) -> bytes:
-    """The file header in front of the dataset: who sent it is in its private information (PS3.10 §7.1)."""
-    told = {field: value for field, value in dataclasses.asdict(origin).items() if value}
+def _flush(path: Path) -> None:
+    """Makes what a killed process wrote durable: the page cache has it, the disk perhaps not."""
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+
+
+def _header(announced: Announced, origin: Origin, sha256: str) -> bytes:
+    """The file header in front of the dataset: in its private information (PS3.10 §7.1) who sent it, and its hash."""
+    told = {name: value for name in _ORIGIN if (value := getattr(origin, name))} | {"sha256": sha256}
     return part10.write_header(
         announced.sop_class,
         announced.sop_instance,
@@ -337,7 +385,8 @@ def _candidate(whole: _Whole, facts: Facts) -> Candidate:
         header_sha256=whole.header_sha256,
         dataset_offset=whole.offset,
         length=whole.length,
-        key=f"{whole.sha256[:2]}/{whole.sha256[2:4]}/{whole.sha256}.dcm",
+        key=f"{whole.sha256[:2]}/{whole.sha256}.dcm",
+        durable=whole.durable,
         audit=audit,
         case=lambda reason, explanation: _case(whole, reason, explanation, facts),
     )

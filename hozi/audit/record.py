@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
+from django.db import connection
 from django.utils import timezone
 
 from hozi.audit.models import Event
+from hozi.rows import Insert
+
+_INSERT: Final = Insert(Event)
+_MOST_AT_ONCE: Final = 500  # databases limit how many values one statement may have
 
 
 class Code(StrEnum):
@@ -60,19 +65,22 @@ def record(*entries: Entry) -> None:
 def record_many(entries: Iterable[Entry]) -> None:
     """`record` for any number of entries, in one statement."""
     now = timezone.now()
-    Event.objects.bulk_create(
-        Event(
-            at=entry.at or now,
-            code=entry.code.value,
-            action=entry.action,
-            outcome=entry.outcome.value,
-            actor=entry.actor[:128],
-            address=entry.address[:64],
-            issuer=entry.issuer[:64],
-            patient_id=entry.patient_id[:256],
-            study_uid=entry.study_uid[:64],
-            object_uid=entry.object_uid[:64],
-            detail=entry.detail,
-        )
+    rows = [
+        {
+            "at": entry.at or now,
+            "code": entry.code.value,
+            "action": entry.action,
+            "outcome": entry.outcome.value,
+            "actor": entry.actor[:128],
+            "address": entry.address[:64],
+            "issuer": entry.issuer[:64],
+            "patient_id": entry.patient_id[:256],
+            "study_uid": entry.study_uid[:64],
+            "object_uid": entry.object_uid[:64],
+            "detail": entry.detail,
+        }
         for entry in entries
-    )
+    ]
+    with connection.cursor() as cursor:
+        for first in range(0, len(rows), _MOST_AT_ONCE):
+            _INSERT(cursor, rows[first : first + _MOST_AT_ONCE])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,11 +54,13 @@ def candidate(sop: str, *, content: str = "", issuer: str = "MAIN", **elements: 
             reason=reason, explanation=explanation, sop_instance_uid=sop, sha256=sha256, key=f"quarantine/{sop}"
         )
 
-    return Candidate(facts, "MAIN", "1.2.840.10008.1.2.1", sha256, sha256, 400, 1000, f"k/{sha256}", audit, case)
+    return Candidate(
+        facts, "MAIN", "1.2.840.10008.1.2.1", sha256, sha256, 400, 1000, f"k/{sha256}", lambda: None, audit, case
+    )
 
 
 def add(*candidates: Candidate) -> list[Finding]:
-    return [Index(lambda: None).add(one).finding for one in candidates]
+    return [Index().add(one).finding for one in candidates]
 
 
 def test_it_stores_an_object_with_its_series_study_and_patient() -> None:
@@ -164,20 +169,52 @@ def together(work: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
+def test_who_comes_while_a_flush_lasts_is_committed_together() -> None:
+    shared, flushed = Index(), threading.Event()
+    first = dataclasses.replace(candidate("1.0"), durable=lambda: flushed.wait(60))
+
+    def let_it_end_when_all_wait() -> None:
+        while len(shared._queue) < 7:
+            time.sleep(0.01)
+        assert not Instance.objects.exists()  # nothing commits before the bytes are durable
+        flushed.set()
+
+    def later(n: int) -> Finding:
+        while not shared._turn.locked():  # until the first one is being committed
+            time.sleep(0.01)
+        return shared.add(candidate(f"1.{n}")).finding
+
+    together([lambda: shared.add(first), let_it_end_when_all_wait, *(lambda n=n: later(n) for n in range(1, 8))])
+    assert Instance.objects.count() == 8
+    assert Instance.objects.values("received_at").distinct().count() == 2
+
+
+def test_what_cannot_be_made_durable_is_not_in_the_index_and_the_others_are() -> None:
+    def fails() -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    bad, good = dataclasses.replace(candidate("1.6"), durable=fails), candidate("1.5")
+    shared = Index()
+    waiting = [index._Waiting(good), index._Waiting(bad)]
+    shared._queue = list(waiting)
+    shared._commit_next()
+    assert waiting[0].verdict is not None
+    assert isinstance(waiting[1].error, OSError)
+    assert list(Instance.objects.values_list("uid", flat=True)) == ["1.5"]
+
+
 def test_many_senders_at_once_share_transactions_and_all_counts_are_right() -> None:
-    commits = []
-    shared = Index(lambda: commits.append(None))
+    shared = Index()
     verdicts = together(
         [lambda n=n: [shared.add(candidate(f"1.{n}.{i}")).finding for i in range(5)] for n in range(1, 9)]
     )
     assert verdicts == [[Finding.STORED] * 5] * 8
-    assert len(commits) <= 40
     assert Study.objects.get().instance_count == Series.objects.get().instance_count == 40
     assert Patient.objects.count() == 1
 
 
 def test_two_indexes_as_in_two_processes_make_one_patient_study_and_series() -> None:
-    indexes = [Index(lambda: None) for _ in range(4)]
+    indexes = [Index() for _ in range(4)]
     verdicts = together([lambda n=n: [indexes[n].add(candidate(f"1.{i}")).finding for i in range(6)] for n in range(4)])
     everything = [finding for each in verdicts for finding in each]
     assert everything.count(Finding.STORED) == 6
@@ -189,7 +226,7 @@ def test_two_indexes_as_in_two_processes_make_one_patient_study_and_series() -> 
 def test_one_bad_row_does_not_take_the_others_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = index._Waiting(candidate("1.5")), index._Waiting(candidate("1.6", Modality="X" * 16))
     object.__setattr__(bad.candidate, "key", good.candidate.key)  # violates the key's uniqueness
-    shared = Index(lambda: None)
+    shared = Index()
     shared._queue = [good, bad]
     shared._commit_next()
     assert good.verdict is not None

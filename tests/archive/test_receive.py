@@ -13,7 +13,7 @@ from hozi.archive.exceptions import Reason, open_cases
 from hozi.archive.models import Instance
 from hozi.archive.receive import Receiver
 from hozi.settings import HOZI
-from tests.archive_running import RunningArchive
+from tests.archive_running import RunningArchive, arriving
 from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
 
 # Takes in the dataset that lies in a file, as a door does, and is killed when it has read so many bytes of it.
@@ -63,4 +63,4 @@ def test_half_an_object_is_set_aside_if_a_device_sent_it_and_dropped_if_an_impor
     assert [case.reason for case in cases] == ([Reason.INTERRUPTED] if source == "dimse" else [])
     assert all(case.sop_instance_uid == dataset.SOPInstanceUID for case in cases)
     assert not Instance.objects.exists()
-    assert not list((HOZI.storage / "incoming").rglob("*.part"))
+    assert arriving(HOZI.storage) == []

@@ -17,6 +17,7 @@ from pynetdicom import AE, Association, build_role, evt
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
+from tests.archive_running import arriving
 from tests.doors.cli.test_serve import Archive, wait_for
 
 pytestmark = pytest.mark.database
@@ -142,4 +143,4 @@ def test_it_keeps_every_acknowledged_image_when_the_power_fails(archive: Archive
     verified = archive.run("verify", "--json")
     assert verified.returncode == 0, verified.stdout
     assert json.loads(verified.stdout)["faults"] == []
-    assert list((archive.home / "incoming").glob("*/*.whole")) == []
+    assert arriving(archive.home) == []

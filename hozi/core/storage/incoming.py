@@ -2,61 +2,94 @@
 
 Each process has a folder of its own in it, held by a lock that dies with the process. What lies in a folder whose
 lock is free was left by a crash; `Incoming.left_behind` hands it over to whoever starts next.
+
+Files are made some at a time, before they are needed, and their names are flushed then: an arrival needs one flush.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
+import threading
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from hozi.core.storage.volume import sync_folder
 
-_LOCK = "lock"
-_PARTIAL = ".part"
-_WHOLE = ".whole"
+_LOCK: Final = "lock"
+_SPARE_FILES: Final = 32
+_BUFFER: Final = 1 << 17
+_WRITE_OUT_EVERY: Final = 1 << 18
+_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
+
+
+def _find_sync_file_range() -> Callable[[int], object]:
+    """What makes the kernel begin to write a file out without waiting for it; does nothing where there is no such."""
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is None:
+        return lambda handle: None
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return lambda handle: function(handle, 0, 0, _SYNC_FILE_RANGE_WRITE)
+
+
+_begin_to_write_out = _find_sync_file_range()
 
 
 class Arrival:
     """One object that is arriving: a file that grows, and the SHA-256 of what came.
 
-    The file begins with ``header`` (not hashed with the rest); then come the bytes given to `write`.
-    After `complete` the file is durable and carries a name that says that it is whole.
+    The file begins with a header (not hashed with the rest); then come the bytes given to `write`. Of these the kernel
+    writes most to the disk while the rest is still coming.
     """
 
-    __slots__ = ("_file", "_hash", "header_sha256", "length", "offset", "path")
+    __slots__ = ("_file", "_hash", "_unwritten", "header_sha256", "length", "offset", "path")
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
         self.offset = len(header)
-        self.header_sha256 = hashlib.sha256(header).hexdigest()
+        self.header_sha256 = ""
         self.length = 0
         self._hash = hashlib.sha256()
-        self._file: BinaryIO | None = path.open("xb", buffering=1 << 17)
+        self._unwritten = 0
+        self._file: BinaryIO | None = path.open("r+b", buffering=_BUFFER)
         self._file.write(header)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Appends bytes of the dataset."""
         if self._file is None:
-            raise ValueError("this arrival is complete")
+            raise ValueError("this arrival has ended")
         self._file.write(chunk)
         self._hash.update(chunk)
         self.length += len(chunk)
+        self._unwritten += len(chunk)
+        if self._unwritten >= _WRITE_OUT_EVERY:
+            self._unwritten = 0
+            _begin_to_write_out(self._file.fileno())
 
-    def complete(self) -> None:
-        """Everything has come: after this, the bytes survive a power cut (their name: see `Incoming.sync`)."""
-        if self._file is None:
-            raise ValueError("this arrival is complete")
+    def complete(self, header: bytes) -> None:
+        """Everything has come: the file can be read now, and begins with this header, as long as the first one."""
+        if self._file is None or len(header) != self.offset:
+            raise ValueError("this arrival has ended, or its header has another length")
         self._file.flush()
-        whole = self.path.with_suffix(_WHOLE)
-        self.path.rename(whole)
-        self.path = whole
-        os.fdatasync(self._file.fileno())
+        os.pwrite(self._file.fileno(), header, 0)
+        self.header_sha256 = hashlib.sha256(header).hexdigest()
+
+    def flush(self) -> None:
+        """After this, the file survives a power cut. May be called in another thread, once, after `complete`.
+
+        Raises OSError when the disk cannot do it, and has then discarded the arrival.
+        """
+        if self._file is None:
+            raise ValueError("this arrival has ended")
+        try:
+            os.fdatasync(self._file.fileno())
+        except OSError:
+            self.discard()
+            raise
         self._file.close()
         self._file = None
 
@@ -73,14 +106,6 @@ class Arrival:
         self.path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """A file that a crash left behind; ``whole`` when all of it had come."""
-
-    path: Path
-    whole: bool
-
-
 class Incoming:
     """This process's folder in the area, and the folders that dead processes left."""
 
@@ -92,41 +117,62 @@ class Incoming:
             self.folder = area / uuid.uuid4().hex
             self.folder.mkdir(mode=0o700)
             self._lock = _locked(self.folder)
+        self._spare: list[Path] = []
+        self._spare_lock = threading.Lock()
         sync_folder(area)
 
     def begin(self, header: bytes) -> Arrival:
         """A new arrival whose file starts with ``header``."""
-        return Arrival(self.folder / f"{uuid.uuid4().hex}{_PARTIAL}", header)
+        return Arrival(self._spare_file(), header)
 
-    def sync(self) -> None:
-        """Makes the names of all completed arrivals durable."""
-        sync_folder(self.folder)
+    def _spare_file(self) -> Path:
+        with self._spare_lock:
+            if not self._spare:
+                made = [self.folder / uuid.uuid4().hex for _ in range(_SPARE_FILES)]
+                for path in made:
+                    path.touch(mode=0o600, exist_ok=False)
+                sync_folder(self.folder)
+                self._spare = made
+            return self._spare.pop()
 
-    def left_behind(self) -> Iterator[Leftover]:
-        """What dead processes left. Their emptied folders are removed when the iteration is through."""
+    def left_behind(self) -> Iterator[Path]:
+        """The files that dead processes left. Their emptied folders are removed when the iteration is through."""
         for folder in sorted(path for path in self._area.iterdir() if path.is_dir() and path != self.folder):
             lock = _locked(folder)
             if lock is None:
                 continue
             try:
-                for path in sorted(folder.iterdir()):
-                    if path.suffix in (_PARTIAL, _WHOLE):
-                        yield Leftover(path, whole=path.suffix == _WHOLE)
-                if not any(path.name != _LOCK for path in folder.iterdir()):
-                    (folder / _LOCK).unlink(missing_ok=True)
-                    folder.rmdir()
+                yield from _used(folder)
+                _remove_if_empty(folder)
             finally:
                 os.close(lock)
 
     def close(self) -> None:
-        """Gives the folder up; it is removed when it is empty."""
+        """Gives the folder up; it is removed when nothing of an object is in it."""
         if self._lock is None:
             return
-        if not any(path.name != _LOCK for path in self.folder.iterdir()):
-            (self.folder / _LOCK).unlink(missing_ok=True)
-            self.folder.rmdir()
+        for _ in _used(self.folder):
+            pass
+        _remove_if_empty(self.folder)
         os.close(self._lock)
         self._lock = None
+
+
+def _used(folder: Path) -> Iterator[Path]:
+    """The files in which something was written; the others are removed."""
+    for path in sorted(folder.iterdir()):
+        if path.name == _LOCK:
+            continue
+        if path.stat().st_size:
+            yield path
+        else:
+            path.unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(path.name != _LOCK for path in folder.iterdir()):
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _locked(folder: Path) -> int | None:

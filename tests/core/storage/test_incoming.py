@@ -11,6 +11,7 @@ import pytest
 from hozi.core.storage import Incoming
 
 HEADER = b"header of the file"
+FINAL = b"HEADER OF THE FILE"
 CRASH = """
 import sys, time
 from pathlib import Path
@@ -18,8 +19,8 @@ from hozi.core.storage import Incoming
 area = Incoming(Path(sys.argv[1]))
 whole = area.begin(b"H1")
 whole.write(b"all of it")
-whole.complete()
-area.sync()
+whole.complete(b"h1")
+whole.flush()
 partial = area.begin(b"H2")
 partial.write(b"x" * 300_000)
 print("ready", flush=True)
@@ -31,18 +32,29 @@ def test_an_arrival_is_hashed_without_its_header(tmp_path: Path) -> None:
     arrival = Incoming(tmp_path).begin(HEADER)
     for chunk in (b"data", memoryview(b"set")):
         arrival.write(chunk)
-    arrival.complete()
+    arrival.complete(FINAL)
     assert arrival.sha256 == hashlib.sha256(b"dataset").hexdigest()
-    assert arrival.header_sha256 == hashlib.sha256(HEADER).hexdigest()
+    assert arrival.header_sha256 == hashlib.sha256(FINAL).hexdigest()
     assert (arrival.offset, arrival.length) == (len(HEADER), 7)
-    assert arrival.path.read_bytes() == HEADER + b"dataset"
+    assert arrival.path.read_bytes() == FINAL + b"dataset"
+    arrival.flush()
+    assert arrival.path.read_bytes() == FINAL + b"dataset"
 
 
-def test_nothing_is_added_to_a_complete_arrival(tmp_path: Path) -> None:
+def test_nothing_is_added_to_an_arrival_that_has_ended(tmp_path: Path) -> None:
     arrival = Incoming(tmp_path).begin(HEADER)
-    arrival.complete()
-    with pytest.raises(ValueError, match="complete"):
-        arrival.write(b"more")
+    arrival.complete(HEADER)
+    arrival.flush()
+    for add in (lambda: arrival.write(b"more"), lambda: arrival.complete(HEADER), arrival.flush):
+        with pytest.raises(ValueError, match="ended"):
+            add()
+
+
+def test_a_header_of_another_length_is_refused(tmp_path: Path) -> None:
+    arrival = Incoming(tmp_path).begin(HEADER)
+    with pytest.raises(ValueError, match="length"):
+        arrival.complete(HEADER + b"!")
+    arrival.discard()
 
 
 def test_a_discarded_arrival_leaves_no_file(tmp_path: Path) -> None:
@@ -51,10 +63,12 @@ def test_a_discarded_arrival_leaves_no_file(tmp_path: Path) -> None:
         arrival = incoming.begin(HEADER)
         arrival.write(b"dataset")
         if complete:
-            arrival.complete()
+            arrival.complete(HEADER)
+            arrival.flush()
         arrival.discard()
         assert not arrival.path.exists()
-    assert [path.name for path in incoming.folder.iterdir()] == ["lock"]
+    incoming.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_process_left_is_handed_over_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
@@ -62,7 +76,8 @@ def test_what_a_killed_process_left_is_handed_over_and_what_a_living_one_has_is_
     assert killed.stdout is not None
     assert killed.stdout.readline() == "ready\n"
     living = Incoming(tmp_path)
-    living.begin(HEADER).complete()
+    mine = living.begin(HEADER)
+    mine.complete(HEADER)
 
     incoming = Incoming(tmp_path)
     assert list(incoming.left_behind()) == []  # both are alive
@@ -70,19 +85,19 @@ def test_what_a_killed_process_left_is_handed_over_and_what_a_living_one_has_is_
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     killed.stdout.close()
-    left = [(leftover.whole, leftover.path.read_bytes()) for leftover in incoming.left_behind()]
-    assert (True, b"H1all of it") in left
-    [partial] = [content for whole, content in left if not whole]
-    assert partial.startswith(b"H2xxx")
-    assert len(left) == 2
+    left = sorted(path.read_bytes() for path in incoming.left_behind())
+    assert left[0].startswith(b"H2xxx")
+    assert left[1:] == [b"h1all of it"]
+    mine.discard()
 
 
 def test_an_emptied_folder_of_a_dead_process_goes_away(tmp_path: Path) -> None:
     dead = Incoming(tmp_path)
     arrival = dead.begin(HEADER)
-    arrival.complete()
+    arrival.complete(HEADER)
+    arrival.flush()
     dead.close()  # with something left in it, as after a crash
     incoming = Incoming(tmp_path)
-    for leftover in incoming.left_behind():
-        leftover.path.unlink()
+    for path in incoming.left_behind():
+        path.unlink()
     assert [path for path in tmp_path.iterdir() if path != incoming.folder] == []

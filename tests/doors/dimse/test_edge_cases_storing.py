@@ -17,7 +17,7 @@ from hozi.archive.verify import verify
 from hozi.core.dimse.association import ProposedContext
 from hozi.core.dimse.requestor import associate
 from hozi.settings import HOZI
-from tests.archive_running import Caller, RunningArchive
+from tests.archive_running import Caller, RunningArchive, arriving
 from tests.doors.dimse.images import BIG, CT, EXPLICIT, IMPLICIT, encoded, image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -75,11 +75,10 @@ def test_e12_an_abort_in_the_middle_keeps_the_earlier_and_drops_the_half(archive
     assert association.store(context, CT, first.SOPInstanceUID, [encoded(first)]).status == SUCCESS
     with pytest.raises(Broken):
         association.store(context, CT, second.SOPInstanceUID, half(encoded(second)))
-    arriving = HOZI.storage / "incoming"
     deadline = time.monotonic() + 30
-    while list(arriving.rglob("*.part")) and time.monotonic() < deadline:
+    while arriving(HOZI.storage) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [path.name for path in arriving.rglob("*") if path.is_file()] == ["lock"]
+    assert arriving(HOZI.storage) == []
     assert [match.StudyInstanceUID for match in ct1.find("STUDY", StudyInstanceUID="")] == [first.StudyInstanceUID]
     assert reasons() == []
     assert_kept(ct1, second)
