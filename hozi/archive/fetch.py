@@ -8,10 +8,12 @@ on the way. No object is ever whole in memory.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from django.db.models import Q, QuerySet
 
@@ -22,7 +24,7 @@ from hozi.core.errors import HoziError, Refused
 from hozi.core.pixels.transcode import Transcoder
 from hozi.settings import HOZI
 
-_PIECE = 1 << 18
+_PIECE = 1 << 20
 _PAGE = 500
 
 PATIENT_ID = 0x00100020
@@ -44,6 +46,10 @@ _FIELDS = {
 
 class NothingNamed(Refused):
     """A retrieve that names no patient, study, series or object: it would mean everything."""
+
+
+class Damaged(HoziError):
+    """A stored file is not what the index says of it."""
 
 
 class NoCommonSyntax(HoziError):
@@ -73,9 +79,17 @@ class Holding:
         return [self.transfer_syntax, *usable] if self.transfer_syntax in taken else usable
 
     def send_as(self, syntax: str) -> Iterator[bytes | memoryview]:
-        """The dataset's bytes in ``syntax``, in pieces. Raises `Missing` or `TranscodeFailed` before the first one."""
+        """The dataset's bytes in ``syntax``, in pieces, of which the first has been read.
+
+        Raises `Missing`, `Damaged`, `TranscodeFailed` or `Unreadable` when the object cannot be given so. After that
+        only a disk that fails in the middle raises.
+        """
         if syntax == self.transfer_syntax:
-            return self._corrected(volume().open(self._key), self._offset, self._length, syntax)
+            file = volume().open(self._key)
+            if os.fstat(file.fileno()).st_size < self._offset + self._length:
+                file.close()
+                raise Damaged("a stored file is shorter than the index says; run `hozi verify`")
+            return self._corrected(file, self._offset, self._length, syntax)
         with volume().local(self._key) as source:
             copy = transcoder().transcode(source, self._offset, self.transfer_syntax, syntax)
         file = copy.open("rb", buffering=0)
@@ -88,8 +102,8 @@ class Holding:
         if self._changes:
             found = syntaxes.for_unknown(syntax)
             corrected = rewrite.rewrite(file, found, length, self._changes, default_character_set=HOZI.default_charset)
-            return _closing(file, corrected)
-        return _closing(file, _pieces(file, length))
+            return _begun(_closing(file, corrected))
+        return _begun(_closing(file, _pieces(file, length)), enough=1)
 
 
 _UNCOMPRESSED = (
@@ -100,17 +114,27 @@ _UNCOMPRESSED = (
 )
 
 
-def _pieces(file: BinaryIO, length: int) -> Iterator[memoryview]:
-    """``length`` bytes from the file's position, through one buffer: use a piece before you ask for the next."""
-    buffer = bytearray(_PIECE)
-    view = memoryview(buffer)
+def _pieces(file: BinaryIO, length: int) -> Iterator[bytes]:
+    """``length`` bytes from the file's position."""
     left = length
     while left:
-        count = file.readinto(view[: min(_PIECE, left)])  # type: ignore[attr-defined]  # an unbuffered file has it
-        if not count:
-            raise HoziError("a stored file is shorter than the index says; run `hozi verify`")
-        left -= count
-        yield view[:count]
+        piece = file.read(min(_PIECE, left))
+        if not piece:
+            raise Damaged("a stored file is shorter than the index says; run `hozi verify`")
+        left -= len(piece)
+        yield piece
+
+
+def _begun(pieces: Iterator[bytes | memoryview], enough: int = _PIECE) -> Iterator[bytes | memoryview]:
+    """The same pieces, of which the first ones are there already: what goes wrong in them, goes wrong here."""
+    first: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first.append(bytes(piece))
+        size += len(piece)
+        if size >= enough:
+            break
+    return chain(first, pieces)
 
 
 def _closing(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
@@ -165,53 +189,81 @@ class Selection:
     def _stream(self, rows: QuerySet[StoredObject]) -> Iterator[Holding]:
         last = 0
         while True:
-            page = list(
-                rows.filter(pk__gt=last).select_related("instance__series__study__patient").order_by("pk")[:_PAGE]
-            )
+            page = [_Row(*row) for row in rows.filter(pk__gt=last).order_by("pk").values_list(*_COLUMNS)[:_PAGE]]
             if not page:
                 return
             corrections = _corrections(page)
             for row in page:
-                yield _holding(row, corrections)
+                yield row.holding(corrections)
             last = page[-1].pk
 
 
-def _holding(row: StoredObject, corrections: dict[tuple[str, str], dict[int, Any]]) -> Holding:
-    instance = row.instance
-    series = instance.series
-    study = series.study
-    patient = study.patient
-    changes: dict[int, Any] = {}
-    for level, uid in _owners(row):
-        changes.update(corrections.get((level, uid), {}))
-    return Holding(
-        sop_class=instance.sop_class,
-        sop_instance=instance.uid,
-        transfer_syntax=row.transfer_syntax,
-        study=study.uid,
-        issuer=patient.issuer,
-        patient_id=patient.patient_id,
-        _key=row.key,
-        _offset=row.dataset_offset,
-        _length=row.length,
-        _changes=changes,
-    )
+class _Row(NamedTuple):
+    """What the index says of one object that is to be given."""
+
+    pk: int
+    key: str
+    offset: int
+    length: int
+    transfer_syntax: str
+    sop_class: str
+    sop_instance: str
+    series: str
+    study: str
+    patient: int
+    issuer: str
+    patient_id: str
+
+    @property
+    def owners(self) -> tuple[tuple[str, str], ...]:
+        """What corrections may be attached to, from the widest to the narrowest: the narrowest wins."""
+        return (
+            ("PATIENT", str(self.patient)),
+            ("STUDY", self.study),
+            ("SERIES", self.series),
+            ("IMAGE", self.sop_instance),
+        )
+
+    def holding(self, corrections: dict[tuple[str, str], dict[int, Any]]) -> Holding:
+        """The object with its corrections."""
+        changes: dict[int, Any] = {}
+        if corrections:
+            for owner in self.owners:
+                changes.update(corrections.get(owner, {}))
+        return Holding(
+            sop_class=self.sop_class,
+            sop_instance=self.sop_instance,
+            transfer_syntax=self.transfer_syntax,
+            study=self.study,
+            issuer=self.issuer,
+            patient_id=self.patient_id,
+            _key=self.key,
+            _offset=self.offset,
+            _length=self.length,
+            _changes=changes,
+        )
 
 
-def _owners(row: StoredObject) -> tuple[tuple[str, str], ...]:
-    """What corrections may be attached to, from the widest to the narrowest: the narrowest wins."""
-    series = row.instance.series
-    return (
-        ("PATIENT", str(series.study.patient_id)),
-        ("STUDY", series.study.uid),
-        ("SERIES", series.uid),
-        ("IMAGE", row.instance.uid),
-    )
+#: Where the fields of a `_Row` are.
+_COLUMNS: Final = (
+    "pk",
+    "key",
+    "dataset_offset",
+    "length",
+    "transfer_syntax",
+    "instance__sop_class",
+    "instance__uid",
+    "instance__series__uid",
+    "instance__series__study__uid",
+    "instance__series__study__patient_id",
+    "instance__series__study__patient__issuer",
+    "instance__series__study__patient__patient_id",
+)
 
 
-def _corrections(page: list[StoredObject]) -> dict[tuple[str, str], dict[int, Any]]:
+def _corrections(page: list[_Row]) -> dict[tuple[str, str], dict[int, Any]]:
     """The corrections in force for a page of objects, by level and UID; later ones go before earlier ones."""
-    uids = {uid for row in page for _, uid in _owners(row)}
+    uids = {uid for row in page for _, uid in row.owners}
     found: dict[tuple[str, str], dict[int, Any]] = {}
     for made in Correction.objects.filter(uid__in=uids, undone_at=None).order_by("pk"):
         changes = {int(tag, 16): value for tag, value in made.changes.items()}

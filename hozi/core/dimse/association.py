@@ -163,6 +163,20 @@ class Association(Conversation):
         meanwhile is kept for `cancelled`. An error out of ``chunks`` aborts the association, as the message
         cannot be completed.
         """
+        self.send_store(context, sop_class, sop_instance, chunks, originator=originator, priority=priority)
+        return self.store_response()
+
+    def send_store(
+        self,
+        context: Context,
+        sop_class: str,
+        sop_instance: str,
+        chunks: Iterable[Piece],
+        *,
+        originator: tuple[str, int] | None = None,
+        priority: int = commands.MEDIUM_PRIORITY,
+    ) -> None:
+        """The first half of `store`: send the dataset. Something else can be done while the peer works on it."""
         command = Command(
             commands.C_STORE_RQ,
             affected_sop_class=sop_class,
@@ -172,7 +186,11 @@ class Association(Conversation):
         )
         if originator is not None:
             command.move_originator_ae, command.move_originator_message_id = originator
-        return self._ask(context, command, chunks).command
+        self._request(context, command, chunks)
+
+    def store_response(self) -> Command:
+        """The second half of `store`: return the response to what `send_store` has sent."""
+        return self._await(self._last_message_id, commands.C_STORE_RQ).command
 
     def find(self, context: Context, identifier: bytes) -> Iterator[tuple[Command, bytes | None]]:
         """C-FIND (PS3.7 §9.1.2): yield each response, the final one too, with its identifier.
@@ -262,10 +280,13 @@ class Association(Conversation):
 
     def _ask(self, context: Context, command: Command, dataset: Iterable[Piece] | None = None) -> Message:
         """Send a request and return its one response; its dataset can still be read."""
+        self._request(context, command, dataset)
+        return self._await(command.message_id, command.field)
+
+    def _request(self, context: Context, command: Command, dataset: Iterable[Piece] | None = None) -> None:
         self._check_role(context, command.field)
         command.message_id = self._new_message_id()
         self._send(context, command, dataset)
-        return self._await(command.message_id, command.field)
 
     def _responses(
         self,

@@ -17,7 +17,7 @@ _PDV_OVERHEAD: Final = 6
 _P_DATA: Final = Struct(">BxIIBB")
 _COMMAND: Final = 0x01
 _LAST: Final = 0x02
-_BATCH_BYTES: Final = 512 * 1024
+_BATCH_BYTES: Final = 1024 * 1024
 _BATCH_PIECES: Final = 512  # systems take 1024 at once
 _HELD_PIECES: Final = 64
 

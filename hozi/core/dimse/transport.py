@@ -45,6 +45,7 @@ class Transport:
         self.is_open = True
         self._kernel_timeouts = _KERNEL_TIMEOUTS and not self.is_tls
         self._patience = -1.0
+        self._kernel_patience = {socket.SO_RCVTIMEO: -1.0, socket.SO_SNDTIMEO: -1.0}
         self._deadline: float | None = None
         self._sending = threading.Lock()
         if self._kernel_timeouts:
@@ -61,38 +62,36 @@ class Transport:
     def patience(self, seconds: float) -> None:
         """Wait at most so long for the peer in each read and each write from now on."""
         self._deadline = None
-        if seconds != self._patience:
-            self._set_patience(seconds)
+        self._patience = seconds
 
     def patience_until(self, deadline: float) -> None:
         """Wait at most until this moment (``time.monotonic``), however many reads it takes."""
         self._deadline = deadline
-        self._keep_deadline()
 
-    def _set_patience(self, seconds: float) -> None:
-        self._patience = seconds
+    def _be_patient(self, way: int) -> None:
+        """Set the time limit of the next read (SO_RCVTIMEO) or write (SO_SNDTIMEO), if it is not that one already."""
+        if self._deadline is not None:
+            self._patience = self._deadline - time.monotonic()
+            if self._patience <= 0:
+                raise TimedOut("the peer took too long")
+        seconds = self._patience
+        if self._kernel_patience[way] == seconds:
+            return
         try:
             if self._kernel_timeouts:
                 whole = int(seconds)
                 packed = struct.pack("ll", whole, max(int((seconds - whole) * 1_000_000), 0 if whole else 1000))
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, packed)
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, packed)
+                self.sock.setsockopt(socket.SOL_SOCKET, way, packed)
+                self._kernel_patience[way] = seconds
             else:
                 self.sock.settimeout(seconds)
+                self._kernel_patience = dict.fromkeys(self._kernel_patience, seconds)
         except OSError as error:
             raise Lost("the connection was lost") from error
 
-    def _keep_deadline(self) -> None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimedOut("the peer took too long")
-            self._set_patience(left)
-
     def _receive(self, room: memoryview) -> int:
         """Read what is there, at least one byte, into ``room``; wait for it if need be."""
-        if self._deadline is not None:
-            self._keep_deadline()
+        self._be_patient(socket.SO_RCVTIMEO)
         try:
             count = self.sock.recv_into(room)
         except (BlockingIOError, TimeoutError) as error:
@@ -149,7 +148,7 @@ class Transport:
                 try:
                     count = self.sock.recv_into(room)
                 finally:
-                    self.sock.settimeout(self._patience)
+                    self.sock.settimeout(self._kernel_patience[socket.SO_RCVTIMEO])
             else:
                 count = self.sock.recv_into(room, 0, socket.MSG_DONTWAIT)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -163,8 +162,7 @@ class Transport:
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Send all pieces in order, with one system call where the kernel takes them at once."""
-        if self._deadline is not None:
-            self._keep_deadline()
+        self._be_patient(socket.SO_SNDTIMEO)
         with self._sending:
             try:
                 if self.is_tls:

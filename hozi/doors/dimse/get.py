@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
 from hozi.doors.dimse.session import Session
-from hozi.doors.dimse.suboperations import Progress, Trail, selection, send
+from hozi.doors.dimse.suboperations import Progress, Trail, selection, send_all
 from hozi.doors.dimse.understand import understood
 
 
@@ -20,12 +19,7 @@ def get(session: Session, message: Message) -> None:
     progress = Progress(session, message, wanted.count())
     trail = Trail(session, session.permit.name)
     try:
-        for holding in wanted:
-            if progress.check_cancel():
-                break
-            code = send(session.association, holding)
-            trail.add(holding, code is not None and not status.is_failure(code))
-            progress.count(holding, code)
+        send_all(session.association, wanted, progress, trail)
     finally:
         trail.write()
     progress.finish("some objects were refused, or go in no syntax that you take")

@@ -12,7 +12,7 @@ from hozi.core.dimse.failures import Rejected, Unreachable
 from hozi.core.dimse.requestor import associate
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
-from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send
+from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send_all
 from hozi.doors.dimse.understand import understood
 from hozi.facilities.devices import Permit, destination
 
@@ -60,12 +60,7 @@ def _send_all(
         holdings = wanted.of_classes(classes) if len(groups) > 1 else iter(wanted)
         association = associate(**reach(receiver), contexts=contexts)
         try:
-            for holding in holdings:
-                if progress.check_cancel():
-                    break
-                code = send(association, holding, originator=originator)
-                trail.add(holding, code is not None and not status.is_failure(code))
-                progress.count(holding, code)
+            send_all(association, holdings, progress, trail, originator=originator)
         except BaseException:
             association.abort()
             raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from hozi.core.dimse.failures import Aborted, Lost, TimedOut
 from hozi.core.errors import HoziError, Refused
 from hozi.doors.dimse.session import Session
 from hozi.settings import HOZI
+
+log = logging.getLogger(__name__)
 
 _NAMING: Final = (
     PATIENT_ID,
@@ -125,18 +128,51 @@ class Progress:
         self.session.association.respond(self.message, code, identifier=listed, **counts, **words)
 
 
-def send(receiver: Association, holding: Holding, *, originator: tuple[str, int] | None = None) -> int | None:
-    """One sub-operation; returns the receiver's status, or None when the object could not be sent to it.
+def send_all(
+    receiver: Association,
+    holdings: Iterable[Holding],
+    progress: Progress,
+    trail: Trail,
+    *,
+    originator: tuple[str, int] | None = None,
+) -> None:
+    """One sub-operation after the other, until the requester cancels.
 
-    Raises when the association to the receiver is gone.
+    While the receiver works on one object, the next is read from the disk. Raises when the association to the receiver
+    is gone.
     """
+    under_way: Holding | None = None
+
+    def finish() -> None:
+        nonlocal under_way
+        if under_way is not None:
+            code = receiver.store_response().status
+            trail.add(under_way, not status.is_failure(code))
+            progress.count(under_way, code)
+            under_way = None
+
+    for holding in holdings:
+        opened = _opened(receiver, holding)
+        finish()
+        if progress.check_cancel():
+            break
+        if opened is None:
+            trail.add(holding, sent=False)
+            progress.count(holding, None)
+        else:
+            context, pieces = opened
+            receiver.send_store(context, holding.sop_class, holding.sop_instance, pieces, originator=originator)
+            under_way = holding
+    finish()
+
+
+def _opened(receiver: Association, holding: Holding) -> tuple[Context, Iterator[bytes | memoryview]] | None:
+    """The object in the first way in which it can be given to the receiver; None when there is none."""
     for context, syntax in _ways(receiver, holding):
         try:
-            pieces = holding.send_as(syntax)
-        except HoziError:
-            continue
-        answer = receiver.store(context, holding.sop_class, holding.sop_instance, pieces, originator=originator)
-        return answer.status
+            return context, holding.send_as(syntax)
+        except (HoziError, OSError) as error:  # OSError: the disk cannot read it
+            log.error("an object cannot be given: %s", error)
     return None
 
 
