@@ -131,11 +131,16 @@ def test_too_little_room_fails(home: Path) -> None:
     assert "HOZI_MIN_FREE_BYTES" in finding.advice
 
 
-def test_it_measures_how_often_the_disk_flushes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert preflight.flush_rate(home, seconds=0.05) > 0
-    monkeypatch.setattr(preflight, "flush_rate", lambda folder: 42.0)
+def test_it_measures_how_many_images_the_disk_can_keep(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert preflight.seconds_to_keep(home, 1000, seconds=0.05) > 0
+    assert about(preflight.flushes(settings(home)), "flushes").found.startswith("this disk can keep about ")
+    monkeypatch.setattr(preflight, "seconds_to_keep", lambda folder, size: size / (30 << 20))
     finding = about(preflight.flushes(settings(home)), "flushes")
-    assert (finding.state, finding.found) == ("warn", "42 flushes a second for the home")
+    assert finding.state == "warn"
+    assert "about 53 images a second" in finding.found
+    assert "SSD" in finding.advice
+    postgresql = settings(home, database_url="postgresql://somewhere/hozi")
+    assert "beside what the database's own disk takes" in about(preflight.flushes(postgresql), "flushes").found
 
 
 def test_a_clock_that_went_back_fails(home: Path) -> None:
