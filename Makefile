@@ -1,10 +1,11 @@
 # Needs make and Python 3.11 to 3.14 with venv; everything else comes into .venv, with its hash checked.
 #   make run                  the archive, on this machine
 #   make test ARGS="-k find"  tests, all or some
+#   make bench ROWS=store,get some rows of the benchmark; RUNS=n: pairs of runs of each
 #   make PYTHON=python3.13 …  with that Python (after `rm -r .venv`)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-postgresql lint check docs lock
+.PHONY: help install run demo test test-postgresql bench torture soak lint check docs lock
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist worksteal
@@ -20,6 +21,9 @@ help:
 	@echo "make check   lint and test"
 	@echo "make docs    write anew the pages that are made from the code"
 	@echo "make lock    write anew the locked requirements (LOCK_ARGS=--upgrade: newest versions)"
+	@echo "make torture kill the archive again and again while it stores (ROUNDS=20: so often)"
+	@echo "make soak    a day's work in ten minutes, and a watch on what must not grow (SECONDS=600: so long)"
+	@echo "make bench   measure beside other archives (ROWS=store,get, RUNS=3: some rows; SHORT=1: only see that it runs)"
 	@echo "make test-postgresql   run the database tests on a PostgreSQL that it starts itself"
 
 install: .venv/ready
@@ -35,6 +39,15 @@ test: .venv/ready-dev
 
 test-postgresql: .venv/ready-dev
 	.venv/bin/python -m tests.postgresql $(PYTEST) -m database $(ARGS)
+
+torture: .venv/ready-dev
+	.venv/bin/python -m tests.torture --rounds $(or $(ROUNDS),200) $(ARGS)
+
+soak: .venv/ready-dev
+	.venv/bin/python -m tests.soak --seconds $(or $(SECONDS),600) $(ARGS)
+
+bench: .venv/ready-dev
+	@.venv/bin/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(RUNS),--runs $(RUNS)) $(if $(SHORT),--short) $(ARGS)
 
 lint: .venv/ready-dev
 	.venv/bin/ruff check

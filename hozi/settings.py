@@ -5,9 +5,13 @@ Set them in the environment with the prefix ``HOZI_``. `docs/operate/settings.md
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 import sys
+import zoneinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field, field_validator
@@ -20,6 +24,11 @@ if sys.platform == "linux":
 
     sys.modules["sqlite3"] = pysqlite3
     sys.modules["sqlite3.dbapi2"] = pysqlite3.dbapi2
+
+
+_LONGEST = 1_000_000.0
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_CHARSET = re.compile(r"(ISO_IR|ISO 2022 IR) [0-9]{1,3}|GB18030|GBK")
 
 
 class Settings(BaseSettings):
@@ -52,10 +61,14 @@ class Settings(BaseSettings):
     )
     max_associations: int = Field(64, ge=1, description="Associations at the same time, in all.")
     max_associations_per_address: int = Field(16, ge=1, description="Associations at the same time from one address.")
-    artim_seconds: float = Field(15, gt=0, description="Time within which a new connection must have negotiated.")
-    idle_seconds: float = Field(600, gt=0, description="An association on which nothing happened for so long is ended.")
+    artim_seconds: float = Field(
+        15, gt=0, le=_LONGEST, description="Time within which a new connection must have negotiated."
+    )
+    idle_seconds: float = Field(
+        600, gt=0, le=_LONGEST, description="An association on which nothing happened for so long is ended."
+    )
     message_seconds: float = Field(
-        60, gt=0, description="Longest pause within one message, and longest wait for an answer."
+        60, gt=0, le=_LONGEST, description="Longest pause within one message, and longest wait for an answer."
     )
 
     private_storage_classes: str = Field(
@@ -74,25 +87,66 @@ class Settings(BaseSettings):
     )
 
     commitment_wait_minutes: float = Field(
-        10, ge=0, description="How long a storage commitment waits for objects that have not arrived yet."
+        10, ge=0, le=_LONGEST, description="How long a storage commitment waits for objects that have not arrived yet."
     )
-    commitment_retry_days: float = Field(7, gt=0, description="For how long a commitment report is tried again.")
+    commitment_retry_days: float = Field(
+        7, gt=0, le=3650, description="For how long a commitment report is tried again."
+    )
 
     transcode_workers: int = Field(
         1, ge=1, description="Worker processes that decompress images, in each process that needs them."
     )
     transcode_seconds: float = Field(
-        120, gt=0, description="Longest time for decompressing one object; then the worker is killed."
+        120, gt=0, le=_LONGEST, description="Longest time for decompressing one object; then the worker is killed."
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
-    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
     @field_validator("dicom_tls_port", mode="before")
     @classmethod
     def _empty_is_off(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("dicom_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        stripped = value.strip()
+        try:
+            if stripped:
+                socket.getaddrinfo(stripped, None, flags=socket.AI_PASSIVE)
+        except OSError:
+            raise ValueError("this machine knows no such address (empty: all that it has)") from None
+        return stripped
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone(cls, value: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no time zone (names are like Africa/Harare)") from None
+        return value
+
+    @field_validator("private_storage_classes")
+    @classmethod
+    def _uids(cls, value: str) -> str:
+        if wrong := [uid for uid in value.split(",") if uid.strip() and not _UID.fullmatch(uid.strip())]:
+            raise ValueError(f"{wrong[0].strip()} is no UID")
+        return value
+
+    @field_validator("default_charset")
+    @classmethod
+    def _charset(cls, value: str) -> str:
+        if value.strip() and not _CHARSET.fullmatch(value.strip()):
+            raise ValueError("no defined term of Specific Character Set (one is ISO_IR 100)")
+        return value.strip()
 
     @field_validator("ae_title")
     @classmethod
@@ -149,6 +203,12 @@ class Settings(BaseSettings):
                 "OPTIONS": dict(parse_qsl(parts.query)),
             }
         raise ValueError("HOZI_DATABASE_URL must begin with sqlite:/// or postgresql://")
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none: mistyped, perhaps."""
+    known = {f"HOZI_{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith("HOZI_") and name.upper() not in known)
 
 
 HOZI = Settings()  # type: ignore[call-arg]  # every field has a default

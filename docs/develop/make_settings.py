@@ -47,6 +47,8 @@ def _values(field: FieldInfo) -> str:
     kind = field.annotation
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     limits = []
     for bound in field.metadata:
         if isinstance(bound, annotated_types.Ge):

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from hozi.archive.models import Commitment, StoredObject
 from hozi.archive.place import volume
+from hozi.audit.record import Code, Entry, brought, record
 from hozi.jobs import queue
 from hozi.settings import HOZI
 
@@ -57,14 +58,25 @@ def ask(transaction_uid: str, device: str, address: str, references: Sequence[tu
                 "reported_at": None,
             },
         )
+        detail = {"commitment": transaction_uid, "objects": len(references)}
+        record(Entry(Code.INSTANCES_ACCESSED, "E", device, address=address, detail=detail))
         queue.enqueue(REPORT, {"commitment": row.pk}, give_up_at=now + timedelta(days=HOZI.commitment_retry_days))
 
 
-def answer(commitment: int) -> Report | None:
-    """The report to send now; None when objects may still arrive and it is too early to say that they are missing."""
+def asked_by(commitment: int) -> str:
+    """The name of the device that asked."""
+    return Commitment.objects.get(pk=commitment).device
+
+
+def answer(commitment: int, facilities: Collection[str] | None) -> Report | None:
+    """The report to send now; None when objects may still arrive and it is too early to say that they are missing.
+
+    ``facilities``: whose studies the device may see (None: all). Another facility's object counts as there only when
+    the device has brought it itself.
+    """
     row = Commitment.objects.get(pk=commitment)
     references = [(sop_class, uid) for sop_class, uid in row.references]
-    failures = _failures(references)
+    failures = _failures(references, row.device, facilities)
     waits_until = row.asked_at + timedelta(minutes=HOZI.commitment_wait_minutes)
     if NO_SUCH_OBJECT_INSTANCE in failures.values() and timezone.now() < waits_until:
         return None
@@ -84,7 +96,7 @@ def delivered(commitment: int, report: Report) -> None:
     )
 
 
-def _failures(references: Sequence[tuple[str, str]]) -> dict[str, int]:
+def _failures(references: Sequence[tuple[str, str]], device: str, facilities: Collection[str] | None) -> dict[str, int]:
     """Failure reason by SOP Instance UID, for those that are not safely held: in the index and whole on the disk."""
     failures: dict[str, int] = {}
     for start in range(0, len(references), _AT_ONCE):
@@ -92,7 +104,7 @@ def _failures(references: Sequence[tuple[str, str]]) -> dict[str, int]:
         rows = _held({uid for _, uid in part})
         for sop_class, uid in part:
             row = rows.get(uid)
-            if row is None:
+            if row is None or not _may_know(row, device, facilities):
                 failures[uid] = NO_SUCH_OBJECT_INSTANCE
             elif row.instance.sop_class != sop_class:
                 failures[uid] = CLASS_INSTANCE_CONFLICT
@@ -101,6 +113,11 @@ def _failures(references: Sequence[tuple[str, str]]) -> dict[str, int]:
     return failures
 
 
+def _may_know(row: StoredObject, device: str, facilities: Collection[str] | None) -> bool:
+    study = row.instance.series.study
+    return facilities is None or study.facility in facilities or brought(device, study.uid, row.instance.uid)
+
+
 def _held(uids: Collection[str]) -> dict[str, StoredObject]:
-    rows = StoredObject.objects.filter(instance__uid__in=uids).select_related("instance")
+    rows = StoredObject.objects.filter(instance__uid__in=uids).select_related("instance__series__study")
     return {row.instance.uid: row for row in rows}

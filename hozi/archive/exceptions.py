@@ -24,6 +24,8 @@ IN_WORDS: dict[str, str] = {
     Reason.INTERRUPTED: "The transfer broke off when the server stopped; the sender was never told that it is safe.",
     Reason.PATIENT_DIFFERS: "The patient number is known with another name or birth date.",
     Reason.EXECUTABLE_PREAMBLE: "The file began with an executable program in front of the image; it was left out.",
+    Reason.STUDY_OF_OTHER_FACILITY: "A device of one facility brought a series of another facility's study.",
+    Reason.UNEXPLAINED: "It lay in quarantine when the database was lost that knew why; nothing wrong is seen with it.",
 }
 
 

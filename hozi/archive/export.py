@@ -106,8 +106,6 @@ def export(
     total = _total(names, facilities)
     if not total:
         raise Refused("the archive holds nothing of that")
-    if names is not None:
-        _one_patient(names, facilities)
     with _medium(target) as medium, tempfile.TemporaryFile(dir=scratch()) as listing:
         run = _Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
         for place in _places(names, facilities):
@@ -124,19 +122,9 @@ def export(
 
 def _total(names: Names | None, facilities: Collection[str] | None) -> int:
     if names is not None:
-        return Selection(names, facilities).count()
+        return Selection(names, facilities).count
     rows = StoredObject.objects.all()
     return (rows if facilities is None else rows.filter(instance__series__study__facility__in=facilities)).count()
-
-
-def _one_patient(names: Names, facilities: Collection[str] | None) -> None:
-    """A number alone may be that of several people: then the issuer has to be told."""
-    if not names.get(PATIENT_ID) or names.get(ISSUER_OF_PATIENT_ID):
-        return
-    issuers = Series.objects.filter(_condition(names, facilities)).values_list("study__patient__issuer", flat=True)
-    different = sorted(set(issuers.distinct()))
-    if len(different) > 1:
-        raise Refused(f"several people have that number: say who issued it ({', '.join(different)})")
 
 
 # What there is to write -----------------------------------------------------------------------------------
@@ -257,12 +245,14 @@ class _Run:
 
 
 def _write(holding: Holding, file: BinaryIO) -> int:
-    """The object as a file of PS3.10 §7, with a header of its own; returns its length."""
+    """The object as a file of PS3.10 §7, with a header of its own; returns its length. Raises `Damaged`."""
     header = part10.write_header(
         holding.sop_class, holding.sop_instance, holding.transfer_syntax, source_ae=HOZI.ae_title
     )
     length = file.write(header)
-    for piece in holding.send_as(holding.transfer_syntax):
+    dataset = holding.send_as(holding.transfer_syntax)
+    holding.check()
+    for piece in dataset:
         length += file.write(piece)
     file.flush()
     return length

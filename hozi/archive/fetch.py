@@ -8,6 +8,7 @@ on the way. No object is ever whole in memory.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from hozi.archive.models import Correction, StoredObject
 from hozi.archive.place import volume
@@ -48,6 +49,10 @@ class NothingNamed(Refused):
     """A retrieve that names no patient, study, series or object: it would mean everything."""
 
 
+class SeveralPatients(Refused):
+    """A retrieve that names a number which several people have: what it means is not clear."""
+
+
 class Damaged(HoziError):
     """A stored file is not what the index says of it."""
 
@@ -69,6 +74,7 @@ class Holding:
     _key: str
     _offset: int
     _length: int
+    sha256: str
     _changes: dict[int, Any] = field(default_factory=dict)
 
     def syntaxes(self, accepted: Iterable[str]) -> list[str]:
@@ -96,6 +102,13 @@ class Holding:
         copy.unlink()  # the open file keeps the bytes; nothing is left behind whatever happens to the stream
         length = file.seek(0, 2)
         return self._corrected(file, 0, length, syntax)
+
+    def check(self) -> None:
+        """Reads all of the stored dataset. Raises `Missing`, or `Damaged` when it is not what was received."""
+        with volume().local(self._key) as path, path.open("rb") as file:
+            file.seek(self._offset)
+            if hashlib.file_digest(file, "sha256").hexdigest() != self.sha256:
+                raise Damaged("a stored file is not what was received; run `hozi verify`")
 
     def _corrected(self, file: BinaryIO, offset: int, length: int, syntax: str) -> Iterator[bytes | memoryview]:
         file.seek(offset)
@@ -160,20 +173,33 @@ class Selection:
 
     def __init__(self, names: dict[int, list[str]], facilities: Collection[str] | None) -> None:
         """``names``: values by tag (patient ID, accession number, study, series, SOP instance UIDs), all of which
-        must hold; ``facilities``: whose studies the receiver may see (None: all). Raises `NothingNamed`."""
+        must hold; ``facilities``: whose studies the asker may see (None: all). Raises `NothingNamed`, and
+        `SeveralPatients` when nothing but a patient ID is named that two issuers have given."""
         named = {tag: values for tag, values in names.items() if tag in _FIELDS and any(values)}
         if not named.keys() - {ISSUER_OF_PATIENT_ID}:
             raise NothingNamed("name a patient, an accession number, a study, a series or an object")
         condition = Q()
         for tag, values in named.items():
             condition &= Q(**{f"{_FIELDS[tag]}__in": [value for value in values if value]})
+        self._everywhere = condition
         if facilities is not None:
             condition &= Q(instance__series__study__facility__in=list(facilities))
-        self._rows: QuerySet[StoredObject] = StoredObject.objects.filter(condition)
+        rows: QuerySet[StoredObject] = StoredObject.objects.filter(condition)
+        told = rows.aggregate(count=Count("pk"), last=Max("pk"))
+        self.count: int = told["count"]
+        """How many objects there are. What arrives later is not among them."""
+        self._rows = rows.filter(pk__lte=told["last"] or 0)
+        if self.count and named.keys() <= {PATIENT_ID}:
+            self._check_one_patient()
 
-    def count(self) -> int:
-        """How many objects there are."""
-        return self._rows.count()
+    def _check_one_patient(self) -> None:
+        issuers = sorted(set(self._rows.values_list("instance__series__study__patient__issuer", flat=True).distinct()))
+        if len(issuers) > 1:
+            raise SeveralPatients(f"several people have that number: say who issued it ({', '.join(issuers)})")
+
+    def withheld(self) -> int:
+        """How many objects the names mean that are those of other facilities."""
+        return StoredObject.objects.filter(self._everywhere).count() - self.count
 
     def needs(self) -> list[tuple[str, str]]:
         """The distinct pairs of SOP class and stored transfer syntax, sorted."""
@@ -205,6 +231,7 @@ class _Row(NamedTuple):
     key: str
     offset: int
     length: int
+    sha256: str
     transfer_syntax: str
     sop_class: str
     sop_instance: str
@@ -240,6 +267,7 @@ class _Row(NamedTuple):
             _key=self.key,
             _offset=self.offset,
             _length=self.length,
+            sha256=self.sha256,
             _changes=changes,
         )
 
@@ -250,6 +278,7 @@ _COLUMNS: Final = (
     "key",
     "dataset_offset",
     "length",
+    "sha256",
     "transfer_syntax",
     "instance__sop_class",
     "instance__uid",

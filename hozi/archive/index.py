@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -116,12 +116,12 @@ class Index:
             self._queue = rest
         try:
             self._commit(batch)
-        except (DatabaseError, OSError):
+        except Exception:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             # One bad row must not take the others with it: each on its own, and only the bad one fails.
             for waiting in batch:
                 try:
                     self._commit([waiting])
-                except (DatabaseError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - raised by `add` to whoever brought it
                     waiting.error = error
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
@@ -255,11 +255,19 @@ def _places(batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
 def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
     facts = candidate.facts
     study = _study(candidate, now)
+    if _identity(study.patient) != facts.identity:  # somebody else's, made a moment ago
+        return {}
     series = _inserted(_SERIES, {"uid": facts.series, "study_id": study.pk, **facts.series_columns()})
     if series is None:  # somebody else's, made a moment ago: perhaps in another study
         return _existing_places([facts.series])
     Study.objects.filter(pk=study.pk).update(series_count=F("series_count") + 1)
     insert_sequence_rows("series", series, facts.sequence_values("SERIES"))
+    if study.facility != candidate.facility:
+        _report(
+            candidate,
+            Reason.STUDY_OF_OTHER_FACILITY,
+            "a device of one facility brought a series of another facility's study; it is stored, and seen there only",
+        )
     return {facts.series: _Place(series, study.pk, study.uid, _identity(study.patient))}
 
 
@@ -313,7 +321,8 @@ def _patient(candidate: Candidate) -> tuple[Patient, bool]:
     columns = candidate.facts.patient_columns()
     who = dataclasses.asdict(identity)
     new = _inserted(_PATIENTS, {**who, **columns})
-    patient = Patient.objects.get(**who)
+    # Locked: whoever corrects the patient waits until the new study can be seen, and we until theirs can (see `cover`).
+    patient = Patient.objects.select_for_update().get(**who)
     if new is None:
         _fill_gaps(patient, columns)
     return patient, new is None
@@ -350,11 +359,16 @@ def _compare_patient(candidate: Candidate, patient: Patient) -> None:
         (columns["birth_date"], patient.birth_date),
     )
     if any(came and known and came != known for came, known in pairs):
-        case = candidate.case(
-            Reason.PATIENT_DIFFERS, "this patient number came with another name or birth date than before"
+        _report(
+            candidate, Reason.PATIENT_DIFFERS, "this patient number came with another name or birth date than before"
         )
-        case.key = ""  # the object is stored in its place: nothing lies in quarantine
-        raise_case(case)
+
+
+def _report(candidate: Candidate, reason: Reason, explanation: str) -> None:
+    """Raises an exception about an object that is stored in its place: nothing lies in quarantine."""
+    case = candidate.case(reason, explanation)
+    case.key = ""
+    raise_case(case)
 
 
 _PATIENTS: Final = Insert(Patient, unique="patient_id")

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -46,6 +47,7 @@ _DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|CLOCK\$|COM\d|LPT\d)(?:\..*)?"
 
 DAMAGED: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
 """What reading a ZIP archive raises that is damaged, or packed in a way that is not known."""
+OWN: Final = "belongs to this archive itself (HOZI_HOME)"
 DAMAGED_ZIP: Final = "damaged in its ZIP archive, or packed in a way that is not known"
 
 
@@ -65,7 +67,9 @@ class Found:
 
 def files(path: Path) -> Iterator[Found]:
     """Every file below a path: of a folder, a ZIP archive, a DICOMDIR, or the file itself. Use each before the next."""
-    if path.is_dir():
+    if is_own(path):
+        yield Found(str(path), "", None, OWN)
+    elif path.is_dir():
         yield from _in_folder(path)
     elif not path.is_file():
         yield Found(str(path), "", None, "no regular file")
@@ -75,6 +79,43 @@ def files(path: Path) -> Iterator[Found]:
         yield from _named_by(path)
     else:
         yield _on_disk(path, str(path))
+
+
+def is_own(path: Path) -> bool:
+    """Whether it belongs to this archive itself: its home, its images, its database (also under another name).
+
+    Such a file must not even be opened: when this process closes it, SQLite's locks on its database are gone, and with
+    them what keeps several processes from writing over one another.
+    """
+    resolved = path.resolve()
+    if any(resolved == own or resolved.is_relative_to(own) for own in _own_folders()):
+        return True
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_nlink > 1 and (status.st_dev, status.st_ino) in set(_own_files())
+
+
+@cache
+def _own_folders() -> tuple[Path, ...]:
+    return tuple({HOZI.home.resolve(), HOZI.storage.resolve(), *(path.resolve() for path in _database_files())})
+
+
+def _database_files() -> tuple[Path, ...]:
+    database = HOZI.database()
+    if not database["ENGINE"].endswith("sqlite3"):
+        return ()
+    return tuple(Path(f"{database['NAME']}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
+
+
+def _own_files() -> Iterator[tuple[int, int]]:
+    for path in _database_files():
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        yield status.st_dev, status.st_ino
 
 
 def header_of(file: BinaryIO) -> part10.FileHeader:
@@ -125,10 +166,15 @@ def _in_folder(root: Path) -> Iterator[Found]:
     for folder, folders, names in os.walk(root, onerror=unread.append):
         yield from _unread(unread)
         folders.sort()
+        for name in [name for name in folders if is_own(Path(folder, name))]:
+            folders.remove(name)
+            yield Found(str(Path(folder, name)), "", None, OWN)
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in sorted([*names, *links]):
             path = Path(folder, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if is_own(path):
+                yield Found(str(path), "", None, OWN)
+            elif path.is_symlink() and not path.resolve().is_relative_to(inside):
                 yield Found(str(path), "", None, "a link that leads out of the folder")
             elif path.is_dir():
                 continue  # a link to a folder in here, whose files are seen there
@@ -260,6 +306,8 @@ def _named_by(listing: Path) -> Iterator[Found]:
         path = shelves.find(listing.parent, parts)
         if path is None or not path.is_file():
             yield Found(name, "", None, "the DICOMDIR names it, but it is not there")
+        elif is_own(path):
+            yield Found(name, "", None, OWN)
         elif not path.resolve().is_relative_to(inside):
             yield Found(name, "", None, "the DICOMDIR names a file outside of its folder")
         else:

@@ -202,6 +202,8 @@ class ExceptionCase(models.Model):
         INTERRUPTED = "interrupted"
         PATIENT_DIFFERS = "patient-differs"
         EXECUTABLE_PREAMBLE = "executable-preamble"
+        STUDY_OF_OTHER_FACILITY = "study-of-other-facility"
+        UNEXPLAINED = "unexplained"
 
     class State(models.TextChoices):
         OPEN = "open"

@@ -18,6 +18,7 @@ import mmap
 import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.facts import Facts
@@ -35,6 +36,7 @@ from hozi.archive.place import incoming, volume
 from hozi.audit.record import Code, Entry, Outcome, record
 from hozi.core.dicom import part10, scan, syntaxes, uids
 from hozi.core.errors import Unavailable, Unreadable
+from hozi.core.storage.volume import Missing
 from hozi.settings import HOZI
 
 log = logging.getLogger(__name__)
@@ -62,9 +64,9 @@ class Origin:
     """Who brings the object: written into the stored file's header, so that it outlives the database."""
 
     actor: str
-    address: str
-    facility: str
-    issuer: str
+    address: str = ""
+    facility: str = ""
+    issuer: str = ""
     calling_ae: str = ""
     source: str = "dimse"
 
@@ -121,6 +123,7 @@ class _Whole:
     length: int
     durable: Callable[[], object]  # returns when the bytes are; raises OSError when they cannot be
     expected_sha256: str  # what the header says
+    left_behind: bool = False
 
 
 class Receiver:
@@ -130,6 +133,7 @@ class Receiver:
         self._incoming = incoming()
         self._volume = volume()
         self._index = Index()
+        self._unsettled: deque[_Whole] = deque()
         self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
     def receive(
@@ -145,13 +149,30 @@ class Receiver:
         self._need_room()
         try:
             whole = self._arrive(announced, origin, chunks)
-            if preamble == "executable":
+            try:
+                receipt = self._settle(whole)
+            except DatabaseError:
+                self._unsettled.append(whole)
+                raise
+            self._settle_another()
+            if preamble == "executable" and receipt.result is not Result.QUARANTINED:
                 _report_preamble(whole)
-            return self._settle(whole)
+            return receipt
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoRoom("the disk is full") from None
             raise
+
+    def _settle_another(self) -> None:
+        """What came while the database was away and may have been committed in part: one with each that goes well."""
+        try:
+            whole = self._unsettled.popleft()
+        except IndexError:
+            return
+        try:
+            self._settle(whole)
+        except (DatabaseError, OSError):
+            self._unsettled.append(whole)
 
     def _arrive(self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview]) -> _Whole:
         """Writes what comes; returns when all of it has come and can be read, while it is being flushed."""
@@ -214,30 +235,38 @@ class Receiver:
 
     def _put_once(self, whole: _Whole, key: str) -> None:
         """Puts an object into quarantine, unless the same one lies there already."""
-        if self._volume.size(key) is None:
-            self._volume.put(whole.file.path, key)
-        else:
+        if self._holds(key, whole.sha256):
             whole.file.discard()
+        else:
+            self._volume.put(whole.file.path, key)
+
+    def _holds(self, key: str, sha256: str) -> bool:
+        """Whether the file under that key is there, and holds the dataset with that hash."""
+        try:
+            with self._volume.local(key) as path, path.open("rb") as file:
+                file.seek(part10.read_header(file).dataset_offset)
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except (Missing, Unreadable):
+            return False
 
     def _drop_or_replace(self, whole: _Whole, key: str) -> None:
-        """Drops a second copy, once the first one is seen to be there: success must be true.
+        """Drops a second copy, once the first one is seen to be there and sound: success must be true.
 
         The first may be on its way (committed by another thread a moment ago). When it does not come, a crash or
         a damaged disk has taken it, and this copy takes its place.
         """
-        for _ in range(_PATIENCE_STEPS):
+        for _ in range(0 if whole.left_behind else _PATIENCE_STEPS):
             if self._volume.size(key) is not None:
                 break
             time.sleep(_PATIENCE_SECONDS / _PATIENCE_STEPS)
-        stored = StoredObject.objects.get(key=key)
-        if self._volume.size(key) == stored.dataset_offset + stored.length:
+        if self._holds(key, whole.sha256):
             whole.file.discard()
             return
         StoredObject.objects.filter(key=key).update(
             header_sha256=whole.header_sha256, dataset_offset=whole.offset, length=whole.length
         )
         self._volume.put(whole.file.path, key)
-        log.warning("an object whose file was missing or cut came again and was put back: %s", key)
+        log.warning("an object whose file was missing or damaged came again and was put back: %s", key)
 
     def take_in_leftovers(self) -> dict[str, int]:
         """Goes on with what a crash left in the incoming area; returns how many files had which fate.
@@ -248,7 +277,12 @@ class Receiver:
         """
         fates: dict[str, int] = {}
         for path in self._incoming.left_behind():
-            fate = self._take_in(path)
+            try:
+                fate = self._take_in(path)
+            except (DatabaseError, OSError) as error:
+                # It stays where it is, and the next start tries again: what is in the archive can be used meanwhile.
+                log.error("a file that an unclean stop left cannot be taken in now: %s", type(error).__name__)
+                fate = "left"
             fates[fate] = fates.get(fate, 0) + 1
         if fates:
             log.warning("taken over from an unclean stop: %s", fates)
@@ -258,9 +292,8 @@ class Receiver:
         try:
             whole = _recovered(path)
         except Unreadable:
-            # Not even our own header had been written: nothing of the object is in it.
-            path.unlink()
-            return "empty"
+            # Not even our own header reached the disk: whose and what it was, nobody can say.
+            whole = _nameless(path)
         if whole.sha256 == whole.expected_sha256:
             return self._settle(whole).result.value
         if whole.origin.source == "import":
@@ -317,6 +350,17 @@ def _recovered(path: Path) -> _Whole:
         length,
         lambda: _flush(path),
         expected,
+        left_behind=True,
+    )
+
+
+def _nameless(path: Path) -> _Whole:
+    """A leftover file of which nothing is known."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        length = file.tell()
+    return _Whole(
+        _LeftoverFile(path), Announced("", "", ""), Origin("hozi"), sha256, "", 0, length, lambda: _flush(path), ""
     )
 
 
@@ -328,7 +372,7 @@ def _flush(path: Path) -> None:
 
 def _header(announced: Announced, origin: Origin, sha256: str) -> bytes:
     """The file header in front of the dataset: in its private information (PS3.10 §7.1) who sent it, and its hash."""
-    told = {name: value for name in _ORIGIN if (value := getattr(origin, name))} | {"sha256": sha256}
+    told = {name: getattr(origin, name) for name in _ORIGIN} | {"sha256": sha256}
     return part10.write_header(
         announced.sop_class,
         announced.sop_instance,

@@ -6,12 +6,13 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from django.db.models import Count, F
 
-from hozi.archive.models import ExceptionCase, Series, StoredObject, Study
-from hozi.archive.place import volume
+from hozi.archive.models import ExceptionCase, Instance, Series, StoredObject, Study
+from hozi.archive.place import left_behind, volume
 from hozi.core.storage.volume import Missing
 
 _PAGE = 500
@@ -47,15 +48,14 @@ class Verification:
 def verify(*, hashes: bool = True, progress: Callable[[int], None] | None = None) -> Verification:
     """Compares index and disk in both directions; with ``hashes`` reads every byte that is stored.
 
-    Faults: ``missing`` (indexed, no file), ``length``, ``damaged`` (dataset hash), ``header`` (header hash),
-    ``unindexed`` (a file that no row names), ``count`` (a series or study whose count is wrong). Objects that arrive
-    meanwhile are no faults: files are listed before rows are read, and an unknown file is looked up once more.
+    Faults: ``missing`` (indexed, no file), ``length``, ``unreadable`` (the disk cannot read it), ``damaged`` (dataset
+    hash), ``header`` (header hash), ``unindexed`` (a file that no row names), ``left`` (a file that a stopped process
+    left in the incoming area), ``incomplete`` (an object of which the index does not say where it is), ``count`` (a
+    series or study whose counts are wrong). Objects that arrive meanwhile are no faults: what looks like one is looked
+    at once more.
     """
     found = Verification()
-    listed = set(volume().keys())
-    known: set[str] = set()
     for row in _rows():
-        known.add(row["key"])
         found.objects += 1
         found.bytes += row["length"]
         found.faults.extend(_compare(row, hashes))
@@ -64,11 +64,11 @@ def verify(*, hashes: bool = True, progress: Callable[[int], None] | None = None
     for case in ExceptionCase.objects.exclude(key="").values(
         "key", "sha256", "dataset_offset", "length", "sop_instance_uid"
     ):
-        known.add(case["key"])
         found.quarantined += 1
         found.faults.extend(_compare({**case, "uid": case["sop_instance_uid"], "header_sha256": None}, hashes))
-    found.faults.extend(Fault("unindexed", key) for key in sorted(listed - known) if not _named(key))
-    found.faults.extend(_miscounted())
+    found.faults.extend(Fault("unindexed", key) for key in _unknown(volume().keys()))
+    found.faults.extend(Fault("left", path.name) for path in left_behind())
+    found.faults.extend(_half_indexed())
     return found
 
 
@@ -98,8 +98,11 @@ def _compare(row: dict[str, Any], hashes: bool) -> Iterator[Fault]:
     elif hashes:
         try:
             header, dataset = _hashes(row["key"], row["dataset_offset"])
-        except (Missing, OSError):
+        except Missing:
             yield Fault("missing", row["key"], row["uid"])
+            return
+        except OSError:
+            yield Fault("unreadable", row["key"], row["uid"])
             return
         if dataset != row["sha256"]:
             yield Fault("damaged", row["key"], row["uid"])
@@ -116,15 +119,23 @@ def _hashes(key: str, offset: int) -> tuple[str, str]:
     return header, digest.hexdigest()
 
 
-def _named(key: str) -> bool:
-    """Whether a row names the file by now."""
-    return StoredObject.objects.filter(key=key).exists() or ExceptionCase.objects.filter(key=key).exists()
+def _unknown(keys: Iterator[str]) -> Iterator[str]:
+    """Those keys that no row names, page by page: no list of all is ever in memory."""
+    while page := set(islice(keys, _PAGE)):
+        for table in (StoredObject, ExceptionCase):
+            page -= set(table._default_manager.filter(key__in=page).values_list("key", flat=True))
+        yield from sorted(page)
 
 
-def _miscounted() -> Iterator[Fault]:
-    series = Series.objects.annotate(real=Count("instances")).exclude(instance_count=F("real"))
+def _half_indexed() -> Iterator[Fault]:
+    without = Instance.objects.filter(stored=None)
+    for uid in without.values_list("uid", flat=True).iterator():
+        yield Fault("incomplete", "", uid)
+    series = Series.objects.annotate(real=Count("instances")).exclude(instance_count=F("real"), real__gt=0)
     for uid in series.values_list("uid", flat=True).iterator():
         yield Fault("count", "", uid)
-    studies = Study.objects.annotate(real=Count("series__instances")).exclude(instance_count=F("real"))
+    studies = Study.objects.annotate(
+        real=Count("series__instances", distinct=True), parts=Count("series", distinct=True)
+    ).exclude(instance_count=F("real"), series_count=F("parts"), parts__gt=0)
     for uid in studies.values_list("uid", flat=True).iterator():
         yield Fault("count", "", uid)

@@ -57,6 +57,12 @@ class Entry:
     at: datetime | None = None
 
 
+def brought(actor: str, study_uid: str, object_uid: str) -> bool:
+    """Whether somebody has brought this object into the archive, or brought it again."""
+    came = Event.objects.filter(study_uid=study_uid, object_uid=object_uid, actor=actor, action="C")
+    return came.filter(code=Code.INSTANCES_TRANSFERRED, outcome=Outcome.SUCCESS).exists()
+
+
 def record(*entries: Entry) -> None:
     """Adds the entries within the transaction that is open: they stand or fall with it."""
     record_many(entries)

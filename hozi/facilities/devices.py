@@ -68,6 +68,11 @@ class Permit:
     sees_all: bool = False
 
     @property
+    def facilities(self) -> Collection[str] | None:
+        """Whose studies it may see; None: everybody's."""
+        return None if self.sees_all else (self.facility,)
+
+    @property
     def may(self) -> tuple[str, ...]:
         """The permissions that it has, in the words of `MAY`."""
         return tuple(word for word in MAY if getattr(self, f"may_{word}"))
@@ -89,8 +94,17 @@ def recognise(calling_ae: str, called_ae: str, address: str, tls_subject: str, o
     AE titles are compared exactly, after leading and trailing spaces (PS3.5 §6.2: not significant).
     Several devices may share an AE title; the one with the narrowest network around ``address`` counts,
     and its certificate subject (when it has one) must be ``tls_subject``. ``called_ae`` must be
-    ``own_ae`` or the other name that this device may use. Uses what was read at most two seconds ago.
+    ``own_ae`` or the other name that this device may use. A device that has been removed may be known for two seconds
+    more; one that has been admitted is known at once.
     """
+    known = _recognised(calling_ae, called_ae, address, tls_subject, own_ae)
+    if isinstance(known, NotRecognised):
+        forget()
+        known = _recognised(calling_ae, called_ae, address, tls_subject, own_ae)
+    return known
+
+
+def _recognised(calling_ae: str, called_ae: str, address: str, tls_subject: str, own_ae: str) -> Permit | NotRecognised:
     candidates = _directory.by_ae_title().get(calling_ae.strip())
     if not candidates:
         return NotRecognised("calling-ae")
@@ -108,6 +122,14 @@ def recognise(calling_ae: str, called_ae: str, address: str, tls_subject: str, o
 
 def destination(ae_title: str) -> Permit | None:
     """The device to which images for that AE title are sent: it may receive and has a port. Else None."""
+    known = _destination(ae_title)
+    if known is None:
+        forget()
+        known = _destination(ae_title)
+    return known
+
+
+def _destination(ae_title: str) -> Permit | None:
     for _, permit in _directory.by_ae_title().get(ae_title.strip(), ()):
         if permit.may_receive and permit.port:
             return permit
@@ -128,7 +150,7 @@ def verify_identity(device: Permit, username: str, passcode: str) -> bool:
 
 
 class _Directory:
-    """All devices by AE title, read again when older than two seconds: removal works quickly, a call costs nothing."""
+    """All devices by AE title, read again when older than two seconds: a call of one that is known costs nothing."""
 
     SECONDS = 2.0
 

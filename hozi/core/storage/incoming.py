@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,7 +139,7 @@ class Incoming:
     def left_behind(self) -> Iterator[Path]:
         """The files that dead processes left. Their emptied folders are removed when the iteration is through."""
         for folder in sorted(path for path in self._area.iterdir() if path.is_dir() and path != self.folder):
-            lock = _locked(folder)
+            lock = _locked(folder) or _locked_later(folder)
             if lock is None:
                 continue
             try:
@@ -158,6 +159,17 @@ class Incoming:
         self._lock = None
 
 
+def abandoned(area: Path) -> list[Path]:
+    """The files with something in them that stopped processes left in an area. Only looks."""
+    found: list[Path] = []
+    for folder in sorted(area.iterdir()) if area.is_dir() else ():
+        lock = _locked(folder) if (folder / _LOCK).exists() else None
+        if lock is not None:
+            found += [path for path in sorted(folder.iterdir()) if path.name != _LOCK and path.stat().st_size]
+            os.close(lock)
+    return found
+
+
 def _used(folder: Path) -> Iterator[Path]:
     """The files in which something was written; the others are removed."""
     for path in sorted(folder.iterdir()):
@@ -173,6 +185,12 @@ def _remove_if_empty(folder: Path) -> None:
     if not any(path.name != _LOCK for path in folder.iterdir()):
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def _locked_later(folder: Path) -> int | None:
+    """Tries again: somebody may only have looked (`abandoned`)."""
+    time.sleep(0.2)
+    return _locked(folder)
 
 
 def _locked(folder: Path) -> int | None:

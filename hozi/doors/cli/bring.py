@@ -25,11 +25,16 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, DICOM files, ZIP archives or a DICOMDIR.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="PATHS", help="Folders, DICOM files, ZIP archives or a DICOMDIR.")
+    ],
     facility: Annotated[str | None, typer.Option(help="Code of the facility that the images belong to.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take images in from files. Cut off, the same command goes on where it stopped."""
+    if not all(name.strip() for name in names):
+        raise typer.BadParameter("a path is empty; for the folder that you are in, write a dot")
+    paths = [Path(name) for name in names]
     settings = ready()
     from hozi.archive.bring import bring
     from hozi.archive.receive import Origin, Receiver
@@ -38,6 +43,7 @@ def import_(
     place = places.choose(facility)
     origin = Origin(actor=actor(), address="", facility=place.code, issuer=place.issuer, source="import")
     receiver = Receiver()
+    receiver.take_in_leftovers()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:

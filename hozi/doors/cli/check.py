@@ -16,6 +16,9 @@ _IN_WORDS = {
     "damaged": "has other bytes than were stored",
     "header": "has a damaged file header; the image itself is whole",
     "unindexed": "is a file that the index does not know",
+    "unreadable": "has a file that the disk cannot read",
+    "left": "is a file that a stopped server left; the next start takes it in",
+    "incomplete": "is in the index, which does not say where its file is",
     "count": "is counted wrongly in the index",
 }
 
@@ -46,6 +49,8 @@ def verify(
             f"{found.objects} objects ({found.bytes / 1e9:.1f} GB) and {found.quarantined} in quarantine, "
             f"{looked}: {len(found.faults) or 'no'} fault{'' if len(found.faults) == 1 else 's'}."
         )
+        if any(fault.kind == "unindexed" for fault in found.faults):
+            say("`hozi adopt` takes in what the index does not know, where it is this archive's and sound.")
     if not found.clean:
         raise typer.Exit(1)
 

@@ -53,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, one after the other. A check that breaks is itself a finding."""
     started = time.time(), time.monotonic()
     checks: list[Callable[[Settings], Iterator[Finding]]] = [
+        preflight.variables,
         preflight.home,
         preflight.room,
         preflight.flushes,

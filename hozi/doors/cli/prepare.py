@@ -63,6 +63,10 @@ def open_home(settings: Settings) -> None:
     """Makes the home folder and `run` in it, for this account only (0700), where they do not exist yet."""
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_folder(settings).mkdir(mode=0o700, exist_ok=True)
+    try:
+        settings.storage.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongSettings(f"HOZI_STORAGE_URL: {settings.storage} cannot be made: {error.strerror}") from None
 
 
 def run_folder(settings: Settings) -> Path:
@@ -150,4 +154,5 @@ def _newer(state: Schema) -> str:
 def _lines(error: ValidationError) -> Iterator[str]:
     for wrong in error.errors(include_url=False, include_context=False, include_input=False):
         name = "_".join(str(part) for part in wrong["loc"]).upper()
-        yield f"HOZI_{name}: {wrong['msg'].removeprefix('Value error, ')}"
+        said = wrong["msg"].removeprefix("Value error, ")
+        yield f"HOZI_{name}: {said}" if name else said

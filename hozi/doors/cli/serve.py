@@ -15,7 +15,7 @@ import typer
 
 from hozi.doors.cli import logs, supervise
 from hozi.doors.cli.output import AsJson, say, say_json
-from hozi.doors.cli.prepare import alone, load, migrate, open_home, run_folder
+from hozi.doors.cli.prepare import WrongSettings, alone, load, migrate, open_home, run_folder
 
 if TYPE_CHECKING:
     from hozi.settings import Settings
@@ -47,10 +47,17 @@ def serve(
         signal.signal(number, lambda *_: stop.set())
     os.umask(0o077)
     settings = load()
+    from hozi.settings import unknown_variables
+
     open_home(settings)
     run = run_folder(settings)
     [name, what] = [parts[0], f"Hozi's part {parts[0]}"] if len(parts) == 1 else ["serve", "Hozi"]
     logs.configure(settings.log_level, part=name, as_json=as_json or None)
+    if not supervisor:
+        for variable in unknown_variables():
+            log.warning("no such setting; see docs/operate/settings.md", variable=variable)
+    if "dimse" in parts:
+        _check_tls(settings)
     with alone(run / f"{name}.lock", what):
         if migrate(settings):
             log.info("database brought up to date")
@@ -59,6 +66,15 @@ def serve(
         else:
             watch = supervise.Supervisor(parts, run, stop, lambda part: _command(part, as_json))
             watch.run(lambda: _banner(settings, run, as_json))
+
+
+def _check_tls(settings: Settings) -> None:
+    """Says what is wrong with the certificates before anything starts, not in a part that starts again and again."""
+    from hozi.doors.cli import preflight_network
+
+    for finding in preflight_network.tls(settings):
+        if finding.state == "fail" and settings.dicom_tls_port is not None:
+            raise WrongSettings(f"TLS: {finding.found}: {finding.advice}")
 
 
 def run_part(part: str, settings: Settings, stop: threading.Event) -> None:

@@ -75,12 +75,12 @@ def _references(message: Message) -> tuple[str, list[tuple[str, str]]]:
 @register(commitment.REPORT)
 def report(payload: dict[str, Any]) -> None:
     """The job that delivers one report, on an association of its own in which we are the SCP (PS3.4 §J.3.3)."""
-    answer = commitment.answer(payload["commitment"])
-    if answer is None:
-        raise Later(_LOOK_AGAIN_SECONDS)
-    device = permit_by_name(answer.device)
+    device = permit_by_name(commitment.asked_by(payload["commitment"]))
     if device is None:
         raise GiveUp("the device is not registered any more")
+    answer = commitment.answer(payload["commitment"], device.facilities)
+    if answer is None:
+        raise Later(_LOOK_AGAIN_SECONDS)
     association = associate(
         **reach(device, answer.address),
         contexts=[ProposedContext(1, sop_classes.STORAGE_COMMITMENT_PUSH, _SYNTAXES)],

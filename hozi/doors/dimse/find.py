@@ -46,14 +46,15 @@ def find_matches(session: Session, message: Message) -> None:
             count += 1
     except InvalidQuery as error:
         outcome = Outcome.MINOR_FAILURE
-        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error))
+        session.refuse(message, status.IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS, str(error), recorded=False)
         return
     finally:
         _audit(session, query, count, outcome)
     if results.stopped:
         association.respond(message, status.CANCEL)
     elif results.limit_reached:
-        session.refuse(message, status.OUT_OF_RESOURCES, f"only the first {count} matches were sent: ask for less")
+        comment = f"only the first {count} matches were sent: ask for less"
+        session.refuse(message, status.OUT_OF_RESOURCES, comment, recorded=False)
     else:
         association.respond(message, status.SUCCESS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hozi.core.dimse.association import Message
 from hozi.doors.dimse.session import Session
-from hozi.doors.dimse.suboperations import Progress, Trail, selection, send_all
+from hozi.doors.dimse.suboperations import COULD_NOT_GIVE, Progress, Trail, selection, send_all
 from hozi.doors.dimse.understand import understood
 
 
@@ -16,10 +16,11 @@ def get(session: Session, message: Message) -> None:
     wanted = understood(session, message, selection)
     if wanted is None:
         return
-    progress = Progress(session, message, wanted.count())
+    progress = Progress(session, message, wanted.count)
     trail = Trail(session, session.permit.name)
     try:
-        send_all(session.association, wanted, progress, trail)
+        if send_all(session.association, wanted, progress, trail):
+            return  # half an object is under way: nothing can follow it, and the association has been aborted
     finally:
         trail.write()
-    progress.finish("some objects were refused, or go in no syntax that you take")
+    progress.finish(COULD_NOT_GIVE)

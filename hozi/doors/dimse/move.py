@@ -12,7 +12,7 @@ from hozi.core.dimse.failures import Rejected, Unreachable
 from hozi.core.dimse.requestor import associate
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
-from hozi.doors.dimse.suboperations import GONE, Progress, Trail, selection, send_all
+from hozi.doors.dimse.suboperations import COULD_NOT_GIVE, GONE, Progress, Trail, selection, send_all
 from hozi.doors.dimse.understand import understood
 from hozi.facilities.devices import Permit, destination
 
@@ -33,9 +33,9 @@ def move(session: Session, message: Message) -> None:
     if receiver is None:
         session.refuse(message, status.MOVE_DESTINATION_UNKNOWN, "no device with this AE title may receive here")
         return
-    progress = Progress(session, message, wanted.count())
+    progress = Progress(session, message, wanted.count)
     trail = Trail(session, receiver.name)
-    comment = "some objects were refused, or go in no syntax that it takes"
+    comment = COULD_NOT_GIVE
     try:
         _send_all(session, message, wanted, receiver, progress, trail)
     except (Rejected, Unreachable) as error:
@@ -57,14 +57,16 @@ def _send_all(
     groups = list(_groups(wanted.needs()))
     for contexts in groups:
         classes = {context.abstract_syntax for context in contexts}
-        holdings = wanted.of_classes(classes) if len(groups) > 1 else iter(wanted)
-        association = associate(**reach(receiver), contexts=contexts)
-        try:
-            send_all(association, holdings, progress, trail, originator=originator)
-        except BaseException:
-            association.abort()
-            raise
-        association.release()
+        holdings = iter(wanted.of_classes(classes) if len(groups) > 1 else wanted)
+        broken = True
+        while broken and not progress.cancelled:
+            association = associate(**reach(receiver), contexts=contexts)
+            try:
+                broken = send_all(association, holdings, progress, trail, originator=originator)
+            except BaseException:
+                association.abort()
+                raise
+            association.release()
         if progress.cancelled:
             return
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.db import DatabaseError, close_old_connections, connections
 
+from hozi.archive.place import clear_scratch
 from hozi.archive.receive import Receiver
 from hozi.audit.record import Code, Entry, Outcome, record
 from hozi.core.dimse import command as commands
@@ -19,7 +20,7 @@ from hozi.core.dimse.acceptor import Acceptance, Acceptor, AcceptorLimits, Rejec
 from hozi.core.dimse.association import AssociateRequest, Association, Message, Peer, UserIdentity
 from hozi.core.dimse.terms import CALLED_AE_NOT_RECOGNIZED, CALLING_AE_NOT_RECOGNIZED, NO_REASON_GIVEN
 from hozi.core.dimse.tls import server_context
-from hozi.core.errors import HoziError, Refused
+from hozi.core.errors import HoziError, Refused, Unavailable
 from hozi.doors.dimse import commitment, find, get, move, offer, store
 from hozi.doors.dimse.reach import timeouts
 from hozi.doors.dimse.session import Session
@@ -125,13 +126,15 @@ class Service:
             return
         try:
             handler(session, message)
-        except (Refused, DatabaseError, OSError) as error:
+        except (Refused, Unavailable, DatabaseError, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise
             # Nothing was acknowledged; the sender has what it sent and may send it again.
             incident = uuid.uuid4().hex[:8]
             log.error("a request failed: incident %s, %s", incident, type(error).__name__, exc_info=_debug())
-            session.refuse(message, status.PROCESSING_FAILURE, f"failed here; ask for incident {incident} in the log")
+            comment = f"failed here; ask for incident {incident} in the log"
+            # The database may be what failed: then there is no audit either.
+            session.refuse(message, status.PROCESSING_FAILURE, comment, recorded=False)
         close_old_connections()
 
 
@@ -155,6 +158,7 @@ class Listener:
     def start(self) -> dict[str, int]:
         """Takes in what a crash left in the incoming area, and then lets devices call. Returns the ports."""
         self.receiver.take_in_leftovers()
+        clear_scratch()
         record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110120", "pid": os.getpid()}))
         connections.close_all()
         for acceptor in self._acceptors.values():

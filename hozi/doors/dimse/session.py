@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from hozi.archive.receive import Receiver
+from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.core.dimse import command as commands
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Association, Message
 from hozi.facilities.devices import Permit
 from hozi.settings import HOZI
+
+#: Under which event, and as which action, a refused request stands in the audit.
+_EVENTS: Final = {
+    commands.C_STORE_RQ: (Code.INSTANCES_TRANSFERRED, "C"),
+    commands.C_FIND_RQ: (Code.QUERY, "E"),
+    commands.C_GET_RQ: (Code.INSTANCES_TRANSFERRED, "R"),
+    commands.C_MOVE_RQ: (Code.INSTANCES_TRANSFERRED, "R"),
+    commands.N_ACTION_RQ: (Code.INSTANCES_ACCESSED, "E"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +45,32 @@ class Session:
     @property
     def facilities(self) -> Collection[str] | None:
         """Whose studies the device may see; None: everybody's."""
-        return None if self.permit.sees_all else (self.permit.facility,)
+        return self.permit.facilities
 
-    def refuse(self, message: Message, code: int, comment: str) -> None:
-        """Answers a request with a failure and the reason for it, in the 64 characters that the standard allows."""
+    def refuse(self, message: Message, code: int, comment: str, *, recorded: bool = True) -> None:
+        """Answers a request with a failure and the reason for it, in the 64 characters that the standard allows.
+
+        Recorded in the audit, but for what the archive records itself with the object.
+        """
         for _ in message.fragments():
             pass
+        if recorded:
+            self._record(message, code, comment)
         self.association.respond(message, code, error_comment=comment[:64])
+
+    def _record(self, message: Message, code: int, comment: str) -> None:
+        event, action = _EVENTS.get(message.command.field, (Code.SECURITY_ALERT, "E"))
+        record(
+            Entry(
+                event,
+                action,
+                self.permit.name,
+                Outcome.MINOR_FAILURE,
+                address=self.address,
+                object_uid=message.command.affected_sop_instance or "",
+                detail={"status": f"{code:04X}", "reason": comment},
+            )
+        )
 
     def not_allowed(self, message: Message, what: str) -> None:
         """Answers that the device is known but not admitted for this service."""

@@ -58,4 +58,4 @@ def _answer(session: Session, message: Message, receipt: Receipt) -> None:
         session.association.respond(message, status.SUCCESS)
         return
     code, comment = _STATUS[receipt.reason]
-    session.refuse(message, code, comment or receipt.explanation)
+    session.refuse(message, code, comment or receipt.explanation, recorded=False)

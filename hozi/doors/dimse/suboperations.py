@@ -20,12 +20,13 @@ from hozi.archive.fetch import (
     Holding,
     Selection,
 )
-from hozi.audit.record import Code, Entry, Outcome, record_many
+from hozi.audit.record import Code, Entry, Outcome, record, record_many
 from hozi.core.dicom import identifier
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Association, Context, Message
-from hozi.core.dimse.failures import Aborted, Lost, TimedOut
+from hozi.core.dimse.failures import Aborted, Lost, ProtocolError, TimedOut
 from hozi.core.errors import HoziError, Refused
+from hozi.doors.dimse.offer import MODELS
 from hozi.doors.dimse.session import Session
 from hozi.settings import HOZI
 
@@ -40,6 +41,16 @@ _NAMING: Final = (
     SOP_INSTANCE_UID,
 )
 _LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGES")
+#: What names something of a level. Older workstations name studies by their patient or accession number (E49).
+_NAMED_BY: Final = {
+    "PATIENT": (PATIENT_ID,),
+    "STUDY": (STUDY_INSTANCE_UID, ACCESSION_NUMBER, PATIENT_ID),
+    "SERIES": (SERIES_INSTANCE_UID,),
+}
+_MOST_COUNTED: Final = 0xFFFF  # the counts of a response have 16 bits (PS3.7 Table 9.1-4)
+
+#: Why sub-operations may have failed, when nothing else is known.
+COULD_NOT_GIVE: Final = "some were refused, go in no syntax taken, or are damaged here"
 
 #: Between two pending responses at least so long, or a fast receiver is slowed down by them.
 _PENDING_SECONDS = 0.1
@@ -55,13 +66,28 @@ def selection(session: Session, message: Message) -> Selection:
     level = str(dataset.get("QueryRetrieveLevel", "") or "").strip()
     if level not in _LEVELS:
         raise InvalidIdentifier("QueryRetrieveLevel is missing or unknown")
+    model = MODELS[message.context.abstract_syntax]
+    if level == "PATIENT" and model == "STUDY_ROOT":
+        raise InvalidIdentifier("the Study Root model has no level PATIENT")
     names: dict[int, list[str]] = {}
     for tag in _NAMING:
         value = dataset.get(tag)
         if value is not None and value.value:
             values = [value.value] if isinstance(value.value, str) else list(value.value)
             names[tag] = [str(one).strip(" \0") for one in values]
-    return Selection(names, session.facilities)
+    if not any(any(names.get(tag, ())) for tag in _NAMED_BY.get(level, (SOP_INSTANCE_UID,))):
+        raise InvalidIdentifier(f"nothing of level {level} is named")
+    wanted = Selection(names, session.facilities)
+    if not wanted.count and session.facilities is not None and (withheld := wanted.withheld()):
+        _record_withheld(session, level, withheld)
+    return wanted
+
+
+def _record_withheld(session: Session, level: str, count: int) -> None:
+    """Somebody asked for what is another facility's: to them it is not there, but it was asked for."""
+    detail = {"retrieve": level, "reason": "of another facility", "objects": count}
+    outcome = Outcome.MINOR_FAILURE
+    record(Entry(Code.SECURITY_ALERT, "R", session.permit.name, outcome, address=session.address, detail=detail))
 
 
 @dataclass
@@ -99,12 +125,13 @@ class Progress:
             self.session.association.respond(self.message, status.PENDING, **self._counts())
 
     def _counts(self) -> dict[str, Any]:
-        return {
+        counts = {
             "remaining": self.remaining,
             "completed": self.completed,
             "failed": len(self.failed),
             "warning": self.warning,
         }
+        return {name: min(count, _MOST_COUNTED) for name, count in counts.items()}
 
     def finish(self, comment: str = "") -> None:
         """The final response: success, warning with the list of what failed, failure, or cancelled."""
@@ -135,11 +162,12 @@ def send_all(
     trail: Trail,
     *,
     originator: tuple[str, int] | None = None,
-) -> None:
-    """One sub-operation after the other, until the requester cancels.
+) -> bool:
+    """One sub-operation after the other, until there are no more or the requester cancels.
 
-    While the receiver works on one object, the next is read from the disk. Raises when the association to the receiver
-    is gone.
+    While the receiver works on one object, the next is read from the disk. Returns True when an object turned out
+    unreadable in its middle: it counts as failed, the association to the receiver has been aborted, and the next one
+    goes on with what is left of ``holdings``. Raises when the association is gone for another reason.
     """
     under_way: Holding | None = None
 
@@ -156,14 +184,39 @@ def send_all(
         finish()
         if progress.check_cancel():
             break
-        if opened is None:
-            trail.add(holding, sent=False)
-            progress.count(holding, None)
-        else:
+        if opened is not None:
             context, pieces = opened
-            receiver.send_store(context, holding.sop_class, holding.sop_instance, pieces, originator=originator)
-            under_way = holding
+            told = _Told(pieces)
+            try:
+                receiver.send_store(context, holding.sop_class, holding.sop_instance, told, originator=originator)
+            except (HoziError, OSError):
+                if not told.failed:
+                    raise
+            else:
+                under_way = holding
+                continue
+        trail.add(holding, sent=False)
+        progress.count(holding, None)
+        if opened is not None:
+            return True
     finish()
+    return False
+
+
+class _Told:
+    """The pieces of an object; ``failed`` says whether it was they that failed, and not the receiver."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
+        self._pieces = pieces
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        try:
+            yield from self._pieces
+        except (HoziError, OSError) as error:
+            self.failed = True
+            log.error("an object broke off while it was given: %s", error)
+            raise
 
 
 def _opened(receiver: Association, holding: Holding) -> tuple[Context, Iterator[bytes | memoryview]] | None:
@@ -215,4 +268,4 @@ class Trail:
 
 
 #: What ends an association to a receiver in the middle of its sub-operations.
-GONE = (Aborted, Lost, TimedOut)
+GONE = (Aborted, Lost, TimedOut, ProtocolError)
