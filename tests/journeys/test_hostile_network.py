@@ -32,7 +32,7 @@ pytestmark = pytest.mark.database
 BROKEN_PDUS = 10_000
 BROKEN_DATASETS = 2_000
 #: What one process may take more, of which the C library keeps the most for threads to come.
-MOST_MORE_MEMORY = 96 << 20
+MOST_MORE_MEMORY = 128 << 20
 #: Threads and file handles that a pool may keep for the next rush.
 SLACK = 24
 #: Within so many seconds the scanner must be served (issue 3); on a slow machine, so many times the time it takes

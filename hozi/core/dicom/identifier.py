@@ -102,11 +102,13 @@ def text_of(element: DataElement) -> str:
 def plain_element(tag: int, vr: str, text: str) -> DataElement:
     """Make an element of a text (several values with backslashes between them), without any check of it.
 
-    For a binary VR, what is no whole number is left out.
+    For a binary VR, what is no whole number that fits is left out.
     """
     if vr not in _BINARY:
         return _element(tag, vr, _split(text, vr))
-    numbers = [int(one) for one in text.split("\\") if one.isascii() and one.isdigit()]
+    most = 1 << 8 * struct.calcsize(f"<{_BINARY[vr]}")
+    numbers = [int(one) for one in text.split("\\") if one.isascii() and one.isdigit() and len(one) < 20]
+    numbers = [number for number in numbers if number < most]
     return _element(tag, vr, (numbers[0] if len(numbers) == 1 else numbers) if numbers else None)
 
 

@@ -73,7 +73,6 @@ class Conversation:
         self._timeouts = timeouts
         self._inbound = Inbound(transport, self.contexts, timeouts.message)
         self._fragment = outbound.fragment_size(answer.max_pdu if is_requestor else request.max_pdu)
-        self._watch = _Watch(self)
         self._current: Message | None = None
         self._early: deque[Message] = deque()
         self._cancels: set[int] = set()
@@ -81,6 +80,11 @@ class Conversation:
         self._release_asked = False
         self._last_message_id = 0
         transport.enlarge()
+
+    @property
+    def _watch(self) -> _Watch:
+        # Made anew each time: kept, it would be a cycle, and the buffers would wait for the garbage collector.
+        return _Watch(self)
 
     @property
     def is_open(self) -> bool:
