@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Final
 
 from django.db import OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.utils import timezone
 
@@ -171,20 +172,20 @@ class _Place:
 def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
     """Adds candidates (no SOP Instance UID twice) and their audit rows in one transaction; says what became of each."""
     now = timezone.now()
-    with transaction.atomic():
-        places = _places(batch, now)
+    with transaction.atomic(), connection.cursor() as cursor:
+        places = _places(cursor, batch, now)
         misfits = {c.facts.sop_instance: _misfit(c.facts, places.get(c.facts.series)) for c in batch}
         fitting = [c for c in batch if c.facts.series in places and misfits[c.facts.sop_instance] is None]
-        ids = _insert_instances([(c, places[c.facts.series]) for c in fitting], now)
+        ids = _insert_instances(cursor, [(c, places[c.facts.series]) for c in fitting], now)
         first = _known(c.facts.sop_instance for c in batch if c.facts.sop_instance not in ids)
         verdicts = [
             _verdict(c, c.facts.sop_instance in ids, first.get(c.facts.sop_instance), misfits[c.facts.sop_instance])
             for c in batch
         ]
         added = [(ids[c.facts.sop_instance], c, places[c.facts.series]) for c in fitting if c.facts.sop_instance in ids]
-        _insert_objects(added)
+        _insert_objects(cursor, added)
         _insert_sequences(added)
-        _count(added, now)
+        _count(cursor, added, now)
         record_many(candidate.audit(verdict) for candidate, verdict in zip(batch, verdicts, strict=True))
         for candidate in batch:
             candidate.durable()
@@ -234,13 +235,13 @@ def _known(uids: Iterable[str]) -> dict[str, StoredObject]:
     return {row.instance.uid: row for row in rows}
 
 
-def _places(batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
+def _places(cursor: CursorWrapper, batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
     """For the series UIDs of the batch their places; nearly always all are there and one query finds them.
 
     A new series is made only for an object that will go into it: one that the archive has already, or whose study
     belongs to somebody else, must leave no empty row behind.
     """
-    places = _existing_places({candidate.facts.series for candidate in batch})
+    places = _existing_places(cursor, {candidate.facts.series for candidate in batch})
     homeless = [candidate for candidate in batch if candidate.facts.series not in places]
     if homeless:
         known = _known(candidate.facts.sop_instance for candidate in homeless)
@@ -248,18 +249,18 @@ def _places(batch: Sequence[Candidate], now: datetime) -> dict[str, _Place]:
         for candidate in sorted(homeless, key=lambda c: (c.facts.study, c.facts.series)):
             facts = candidate.facts
             if facts.series not in places and facts.sop_instance not in known and _misfit(facts, None) is None:
-                places.update(_new_place(candidate, now))
+                places.update(_new_place(cursor, candidate, now))
     return places
 
 
-def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
+def _new_place(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> dict[str, _Place]:
     facts = candidate.facts
-    study = _study(candidate, now)
+    study = _study(cursor, candidate, now)
     if _identity(study.patient) != facts.identity:  # somebody else's, made a moment ago
         return {}
-    series = _inserted(_SERIES, {"uid": facts.series, "study_id": study.pk, **facts.series_columns()})
+    series = _inserted(cursor, _SERIES, {"uid": facts.series, "study_id": study.pk, **facts.series_columns()})
     if series is None:  # somebody else's, made a moment ago: perhaps in another study
-        return _existing_places([facts.series])
+        return _existing_places(cursor, [facts.series])
     Study.objects.filter(pk=study.pk).update(series_count=F("series_count") + 1)
     insert_sequence_rows("series", series, facts.sequence_values("SERIES"))
     if study.facility != candidate.facility:
@@ -271,11 +272,10 @@ def _new_place(candidate: Candidate, now: datetime) -> dict[str, _Place]:
     return {facts.series: _Place(series, study.pk, study.uid, _identity(study.patient))}
 
 
-def _existing_places(uids: Iterable[str]) -> dict[str, _Place]:
+def _existing_places(cursor: CursorWrapper, uids: Iterable[str]) -> dict[str, _Place]:
     wanted = list(uids)
-    with connection.cursor() as cursor:
-        cursor.execute(_PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
-        rows = cursor.fetchall()
+    cursor.execute(_PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
+    rows = cursor.fetchall()
     return {uid: _Place(pk, study_id, study, PatientIdentity(*rest)) for uid, pk, study_id, study, *rest in rows}
 
 
@@ -286,14 +286,15 @@ _PLACES: Final = (
 )
 
 
-def _study(candidate: Candidate, now: datetime) -> Study:
+def _study(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> Study:
     """The study of the candidate, inserted when it is new, with its patient."""
     facts = candidate.facts
     study = Study.objects.filter(uid=facts.study).select_related("patient").first()
     if study is not None:
         return study
-    patient, known = _patient(candidate)
+    patient, known = _patient(cursor, candidate)
     new = _inserted(
+        cursor,
         _STUDIES,
         {
             "uid": facts.study,
@@ -315,12 +316,12 @@ def _study(candidate: Candidate, now: datetime) -> Study:
     return study
 
 
-def _patient(candidate: Candidate) -> tuple[Patient, bool]:
+def _patient(cursor: CursorWrapper, candidate: Candidate) -> tuple[Patient, bool]:
     """The patient of the candidate, inserted when they are new, and whether they were known before."""
     identity = candidate.facts.identity
     columns = candidate.facts.patient_columns()
     who = dataclasses.asdict(identity)
-    new = _inserted(_PATIENTS, {**who, **columns})
+    new = _inserted(cursor, _PATIENTS, {**who, **columns})
     # Locked: whoever corrects the patient waits until the new study can be seen, and we until theirs can (see `cover`).
     patient = Patient.objects.select_for_update().get(**who)
     if new is None:
@@ -378,48 +379,43 @@ _INSTANCES: Final = Insert(Instance, unique="uid")
 _OBJECTS: Final = Insert(StoredObject)
 
 
-def _inserted(insert: Insert, row: Row) -> int | None:
+def _inserted(cursor: CursorWrapper, insert: Insert, row: Row) -> int | None:
     """Inserts one row unless its unique values are taken; returns its id, or None when they are."""
-    with connection.cursor() as cursor:
-        return next(iter(insert(cursor, [row]).values()), None)
+    return next(iter(insert(cursor, [row]).values()), None)
 
 
-def _insert_instances(items: Sequence[tuple[Candidate, _Place]], now: datetime) -> dict[str, int]:
+def _insert_instances(
+    cursor: CursorWrapper, items: Sequence[tuple[Candidate, _Place]], now: datetime
+) -> dict[str, int]:
     """Inserts the instances that are new; returns their row ids by SOP Instance UID."""
-    with connection.cursor() as cursor:
-        return _INSTANCES(
-            cursor,
-            [
-                {
-                    "uid": candidate.facts.sop_instance,
-                    "series_id": place.series_id,
-                    "sop_class": candidate.facts.sop_class,
-                    "number": candidate.facts.integer(INSTANCE_NUMBER),
-                    "attributes": candidate.facts.attributes("IMAGE"),
-                    "received_at": now,
-                }
-                for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
-            ],
-        )
+    rows = [
+        {
+            "uid": candidate.facts.sop_instance,
+            "series_id": place.series_id,
+            "sop_class": candidate.facts.sop_class,
+            "number": candidate.facts.integer(INSTANCE_NUMBER),
+            "attributes": candidate.facts.attributes("IMAGE"),
+            "received_at": now,
+        }
+        for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
+    ]
+    return _INSTANCES(cursor, rows)
 
 
-def _insert_objects(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
-    with connection.cursor() as cursor:
-        _OBJECTS(
-            cursor,
-            [
-                {
-                    "instance_id": instance_id,
-                    "key": candidate.key,
-                    "sha256": candidate.sha256,
-                    "header_sha256": candidate.header_sha256,
-                    "dataset_offset": candidate.dataset_offset,
-                    "length": candidate.length,
-                    "transfer_syntax": candidate.transfer_syntax,
-                }
-                for instance_id, candidate, _ in added
-            ],
-        )
+def _insert_objects(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]]) -> None:
+    rows = [
+        {
+            "instance_id": instance_id,
+            "key": candidate.key,
+            "sha256": candidate.sha256,
+            "header_sha256": candidate.header_sha256,
+            "dataset_offset": candidate.dataset_offset,
+            "length": candidate.length,
+            "transfer_syntax": candidate.transfer_syntax,
+        }
+        for instance_id, candidate, _ in added
+    ]
+    _OBJECTS(cursor, rows)
 
 
 def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
@@ -427,16 +423,15 @@ def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
         insert_sequence_rows("instance", instance_id, candidate.facts.sequence_values("IMAGE"))
 
 
-def _count(added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
+def _count(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
     """Adds the new objects to the counts of their series and studies, in the order of their ids (see `_places`)."""
     series = Counter(place.series_id for _, _, place in added)
     studies = Counter(place.study_id for _, _, place in added)
     at = connection.ops.adapt_datetimefield_value(now)
-    with connection.cursor() as cursor:
-        for pk in sorted(series):
-            cursor.execute(_COUNT_SERIES, [series[pk], pk])
-        for pk in sorted(studies):
-            cursor.execute(_COUNT_STUDY, [studies[pk], at, pk])
+    for pk in sorted(series):
+        cursor.execute(_COUNT_SERIES, [series[pk], pk])
+    for pk in sorted(studies):
+        cursor.execute(_COUNT_STUDY, [studies[pk], at, pk])
 
 
 _COUNT_SERIES: Final = "UPDATE archive_series SET instance_count = instance_count + %s WHERE id = %s"

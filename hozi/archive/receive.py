@@ -45,6 +45,7 @@ _PRIVATE_INFORMATION = 0x00020102
 
 #: What a header says while the dataset is still coming, in the place of its hash.
 _UNFINISHED = "0" * 64
+_HASH = b'"sha256": "'
 
 #: How long the file of a first copy may take from commit to its place before it counts as lost.
 _PATIENCE_SECONDS = 2.0
@@ -176,7 +177,8 @@ class Receiver:
 
     def _arrive(self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview]) -> _Whole:
         """Writes what comes; returns when all of it has come and can be read, while it is being flushed."""
-        arrival = self._incoming.begin(_header(announced, origin, _UNFINISHED))
+        header = _header(announced, origin, _UNFINISHED)
+        arrival = self._incoming.begin(header)
         try:
             most = HOZI.max_object_bytes
             for chunk in chunks:
@@ -184,7 +186,7 @@ class Receiver:
                 if arrival.length > most:
                     raise TooLarge(f"the object is larger than {most} bytes, the most that this archive takes")
             sha256 = arrival.sha256
-            arrival.complete(_header(announced, origin, sha256))
+            arrival.complete(_finished(header, sha256))
         except BaseException:
             arrival.discard()
             raise
@@ -380,6 +382,12 @@ def _header(announced: Announced, origin: Origin, sha256: str) -> bytes:
         source_ae=origin.calling_ae,
         private_information=json.dumps(told, sort_keys=True).encode(),
     )
+
+
+def _finished(header: bytes, sha256: str) -> bytes:
+    """The same header with the hash of the whole dataset."""
+    at = header.rindex(_HASH) + len(_HASH)
+    return header[:at] + sha256.encode("ascii") + header[at + len(sha256) :]
 
 
 def _facts(whole: _Whole) -> Facts:

@@ -23,7 +23,8 @@ from hozi.core.storage.volume import sync_folder
 
 _LOCK: Final = "lock"
 _SPARE_FILES: Final = 32
-_BUFFER: Final = 1 << 17
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_BUFFER: Final = 1 << 16  # pieces that are larger go to the kernel without being copied
 _WRITE_OUT_EVERY: Final = 1 << 18
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
 
@@ -49,15 +50,15 @@ class Arrival:
 
     __slots__ = ("_file", "_hash", "_unwritten", "header_sha256", "length", "offset", "path")
 
-    def __init__(self, path: Path, header: bytes) -> None:
+    def __init__(self, path: Path, file: BinaryIO, header: bytes) -> None:
         self.path = path
         self.offset = len(header)
         self.header_sha256 = ""
         self.length = 0
         self._hash = hashlib.sha256()
         self._unwritten = 0
-        self._file: BinaryIO | None = path.open("r+b", buffering=_BUFFER)
-        self._file.write(header)
+        self._file: BinaryIO | None = file
+        file.write(header)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Appends bytes of the dataset."""
@@ -118,22 +119,21 @@ class Incoming:
             self.folder = area / uuid.uuid4().hex
             self.folder.mkdir(mode=0o700)
             self._lock = _locked(self.folder)
-        self._spare: list[Path] = []
+        self._spare: list[tuple[Path, int]] = []
         self._spare_lock = threading.Lock()
         sync_folder(area)
 
     def begin(self, header: bytes) -> Arrival:
         """A new arrival whose file starts with ``header``."""
-        return Arrival(self._spare_file(), header)
+        path, handle = self._spare_file()
+        return Arrival(path, os.fdopen(handle, "wb", buffering=_BUFFER), header)
 
-    def _spare_file(self) -> Path:
+    def _spare_file(self) -> tuple[Path, int]:
         with self._spare_lock:
             if not self._spare:
-                made = [self.folder / uuid.uuid4().hex for _ in range(_SPARE_FILES)]
-                for path in made:
-                    path.touch(mode=0o600, exist_ok=False)
+                paths = [self.folder / uuid.uuid4().hex for _ in range(_SPARE_FILES)]
+                self._spare = [(path, os.open(path, _NEW_FILE, 0o600)) for path in paths]
                 sync_folder(self.folder)
-                self._spare = made
             return self._spare.pop()
 
     def left_behind(self) -> Iterator[Path]:
@@ -152,6 +152,9 @@ class Incoming:
         """Gives the folder up; it is removed when nothing of an object is in it."""
         if self._lock is None:
             return
+        for _, handle in self._spare:
+            os.close(handle)
+        self._spare.clear()
         for _ in _used(self.folder):
             pass
         _remove_if_empty(self.folder)
