@@ -34,7 +34,7 @@ def store(ground: Ground, archive: Archive, series: Sequence[Series], *, nodelay
         [peer("storescu"), "-aet", CALLER, "-aec", archive.ae_title, _LOCAL, str(archive.port), "+sd", str(one.folder)]
         for one in series
     ]
-    seconds = _run(ground, archive, commands, nodelay=nodelay)
+    seconds, _ = _run(ground, archive, commands, nodelay=nodelay)
     with Asker(archive) as asker:
         for one in series:
             keys = {"StudyInstanceUID": one.study, "SeriesInstanceUID": one.series, "SOPInstanceUID": ""}
@@ -45,33 +45,38 @@ def store(ground: Ground, archive: Archive, series: Sequence[Series], *, nodelay
 
 
 def get(ground: Ground, archive: Archive, series: Series) -> float:
-    """C-GET of a series by DCMTK's `getscu`, which writes the datasets into memory, bit for bit."""
-    with ground.scratch() as folder:
-        command = [peer("getscu"), "-S", "+B", "-od", str(folder), *_calls(archive), *_asks_for(series)]
-        seconds = _run(ground, archive, [command], nodelay=True)
-        _demand_all(archive, folder, series)
+    """C-GET of a series by DCMTK's `getscu`, which takes the datasets in and counts them: writing them is not timed."""
+    command = [peer("getscu"), "-S", "-v", "--ignore", *_calls(archive), *_asks_for(series)]
+    seconds, [said] = _run(ground, archive, [command], nodelay=True)
+    _demand_all(archive, said.count("Received C-STORE Request"), series)
     return seconds
 
 
-def move(ground: Ground, archive: Archive, series: Series, arriving: Path) -> float:
-    """C-MOVE of a series by DCMTK's `movescu` to the `destination` whose folder ``arriving`` is."""
+def move(ground: Ground, archive: Archive, series: Series, log: Path) -> float:
+    """C-MOVE of a series by DCMTK's `movescu` to the `destination` that writes this log."""
     command = [peer("movescu"), "-S", "-aem", DESTINATION, *_calls(archive), *_asks_for(series)]
-    seconds = _run(ground, archive, [command], nodelay=True)
-    _demand_all(archive, arriving, series)
-    for path in arriving.iterdir():
-        path.unlink()
+    before = _taken(log)
+    seconds, _ = _run(ground, archive, [command], nodelay=True)
+    deadline = time.monotonic() + 10
+    while _taken(log) - before < series.count and time.monotonic() < deadline:
+        time.sleep(0.05)  # its log is written out in blocks
+    _demand_all(archive, _taken(log) - before, series)
     return seconds
+
+
+def _taken(log: Path) -> int:
+    return log.read_text(errors="replace").count("Received Store Request")
 
 
 @contextmanager
 def destination(ground: Ground) -> Iterator[tuple[int, Path]]:
-    """A C-MOVE destination: DCMTK's `storescp`, which writes into memory; yields its port and folder."""
-    with ground.scratch() as arriving, ground.scratch() as beside:
-        port = free_port()
-        command = (peer("storescp"), "-aet", DESTINATION, "+xa", "+B", "-od", arriving, str(port))
-        with running("storescp", command, beside / "log", environment(TCP_NODELAY="1")) as process:
+    """A C-MOVE destination: DCMTK's `storescp`, which takes the datasets in and says so. Yields its port and log."""
+    with ground.scratch() as beside:
+        port, log = free_port(), beside / "log"
+        command = (peer("storescp"), "-aet", DESTINATION, "+xa", "-v", "--ignore", str(port))
+        with running("storescp", command, log, environment(TCP_NODELAY="1")) as process:
             listening(process, port, "storescp")
-            yield port, arriving
+            yield port, log
 
 
 def _calls(archive: Archive) -> tuple[str, ...]:
@@ -84,14 +89,15 @@ def _asks_for(series: Series) -> Iterator[str]:
         yield from ("-k", key)
 
 
-def _demand_all(archive: Archive, folder: Path, series: Series) -> None:
-    came = sum(1 for _ in folder.iterdir())
+def _demand_all(archive: Archive, came: int, series: Series) -> None:
     if came != series.count:
         raise Broken(f"{came} of {series.count} images came from {archive.name}")
 
 
-def _run(ground: Ground, archive: Archive, commands: Sequence[Sequence[str]], *, nodelay: bool) -> float:
-    """Runs programs at the same time; returns the seconds until the last one has ended."""
+def _run(
+    ground: Ground, archive: Archive, commands: Sequence[Sequence[str]], *, nodelay: bool
+) -> tuple[float, list[str]]:
+    """Runs programs at the same time; returns the seconds until the last one has ended, and what each has said."""
     given = environment(**({"TCP_NODELAY": "1"} if nodelay else {}))
     with ground.scratch() as beside:
         logs = [beside / str(number) for number in range(len(commands))]
@@ -113,7 +119,7 @@ def _run(ground: Ground, archive: Archive, commands: Sequence[Sequence[str]], *,
                 name = Path(command[0]).name
                 show_end(name, log)
                 raise Broken(f"{name} to {archive.name} failed")
-    return seconds
+        return seconds, [log.read_text(errors="replace") for log in logs]
 
 
 class Asker:

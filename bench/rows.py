@@ -74,7 +74,7 @@ def _fetch(ground: Ground, *, move: bool) -> list[Measured]:
         yield
 
     with (
-        clients.destination(ground) as (port, arriving),
+        clients.destination(ground) as (port, log),
         orthanc(ground, nodelay=True, destination=port) as theirs,
         hozi(ground, destination=port) as ours,
     ):
@@ -87,7 +87,7 @@ def _fetch(ground: Ground, *, move: bool) -> list[Measured]:
 
         def rate(archive: Archive) -> float:
             if move:
-                return series.count / clients.move(ground, archive, series, arriving)
+                return series.count / clients.move(ground, archive, series, log)
             return series.count / clients.get(ground, archive, series)
 
         return [interleaved(ground.sizes, prepare, lambda _: rate(ours), lambda _: rate(theirs))]
