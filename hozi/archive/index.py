@@ -81,40 +81,73 @@ class Verdict:
 
 
 class _Waiting:
-    __slots__ = ("candidate", "error", "verdict")
+    """A candidate whose thread waits until it is committed, or until it is that thread's turn to commit."""
+
+    __slots__ = ("_woken", "candidate", "error", "leads", "verdict")
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.verdict: Verdict | None = None
         self.error: BaseException | None = None
+        self.leads = False
+        self._woken = threading.Lock()
+        self._woken.acquire()
+
+    def wait(self) -> None:
+        """Until `wake`."""
+        self._woken.acquire()
+
+    def wake(self) -> None:
+        """Called once, when it is done or leads."""
+        self._woken.release()
 
 
 class Index:
-    """Group commit: callers that arrive while one of them commits are committed together by the next."""
+    """Group commit: callers that arrive while one of them commits are committed together by the next.
+
+    Who is committed goes on at once; the first of those who have come meanwhile leads the next commit.
+    """
 
     def __init__(self) -> None:
         self._queue: list[_Waiting] = []
-        self._queue_lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._committing = False
 
     def add(self, candidate: Candidate) -> Verdict:
         """Returns when the candidate's rows and its audit row are committed; raises what the database said if not."""
         waiting = _Waiting(candidate)
-        with self._queue_lock:
+        with self._lock:
             self._queue.append(waiting)
-        while waiting.verdict is None and waiting.error is None:
-            with self._turn:
-                if waiting.verdict is None and waiting.error is None:
-                    self._commit_next()
+            waiting.leads = not self._committing
+            self._committing = True
+        if not waiting.leads:
+            waiting.wait()
+        if waiting.leads:
+            self._lead(waiting)
         if waiting.error is not None:
             raise waiting.error
-        assert waiting.verdict is not None  # noqa: S101 - the loop above ends on one of the two
+        assert waiting.verdict is not None  # noqa: S101 - whoever led has set one of the two
         return waiting.verdict
 
-    def _commit_next(self) -> None:
-        with self._queue_lock:
-            batch, rest = _distinct(self._queue, _MOST_TOGETHER)
-            self._queue = rest
+    def _lead(self, leader: _Waiting) -> None:
+        """Commits a batch, in which the leader is, and hands on to the first of those who have come meanwhile."""
+        with self._lock:
+            batch, self._queue = _distinct(self._queue, _MOST_TOGETHER)
+        try:
+            self._commit_each(batch)
+        finally:
+            for waiting in batch:
+                if waiting.verdict is None and waiting.error is None:
+                    waiting.error = OperationalError("the commit was given up")
+                if waiting is not leader:
+                    waiting.wake()
+            with self._lock:
+                self._committing = bool(self._queue)
+                if self._queue:
+                    self._queue[0].leads = True
+                    self._queue[0].wake()
+
+    def _commit_each(self, batch: Sequence[_Waiting]) -> None:
         try:
             self._commit(batch)
         except Exception:  # noqa: BLE001 - whatever it is, nobody may be left waiting

@@ -180,7 +180,7 @@ def test_who_comes_while_a_flush_lasts_is_committed_together() -> None:
         flushed.set()
 
     def later(n: int) -> Finding:
-        while not shared._turn.locked():  # until the first one is being committed
+        while not shared._committing:  # until the first one is being committed
             time.sleep(0.01)
         return shared.add(candidate(f"1.{n}")).finding
 
@@ -196,11 +196,40 @@ def test_what_cannot_be_made_durable_is_not_in_the_index_and_the_others_are() ->
     bad, good = dataclasses.replace(candidate("1.6"), durable=fails), candidate("1.5")
     shared = Index()
     waiting = [index._Waiting(good), index._Waiting(bad)]
-    shared._queue = list(waiting)
-    shared._commit_next()
+    shared._commit_each(waiting)
     assert waiting[0].verdict is not None
     assert isinstance(waiting[1].error, OSError)
     assert list(Instance.objects.values_list("uid", flat=True)) == ["1.5"]
+
+
+def test_an_error_of_any_kind_reaches_whoever_caused_it_and_nobody_else() -> None:
+    """Also one that no database raises; and nobody is left waiting."""
+
+    def fails() -> None:
+        raise OverflowError("a number that nobody thought of")
+
+    shared, gate = Index(), threading.Event()
+    first = dataclasses.replace(candidate("1.0"), durable=lambda: gate.wait(60))
+    bad = dataclasses.replace(candidate("1.1"), durable=fails)
+    outcomes: list[str] = []
+
+    def add(one: Candidate) -> None:
+        while one is not first and not shared._committing:
+            time.sleep(0.01)
+        try:
+            outcomes.append(shared.add(one).finding.value)
+        except OverflowError:
+            outcomes.append("error")
+
+    def open_when_all_wait() -> None:
+        while len(shared._queue) < 4:
+            time.sleep(0.01)
+        gate.set()
+
+    others = [candidate(f"1.{n}") for n in range(2, 5)]
+    together([open_when_all_wait, *(lambda one=one: add(one) for one in (first, bad, *others))])
+    assert sorted(outcomes) == ["error", *["stored"] * 4]
+    assert Study.objects.get().instance_count == 4
 
 
 def test_many_senders_at_once_share_transactions_and_all_counts_are_right() -> None:
@@ -227,8 +256,7 @@ def test_one_bad_row_does_not_take_the_others_with_it(monkeypatch: pytest.Monkey
     good, bad = index._Waiting(candidate("1.5")), index._Waiting(candidate("1.6", Modality="X" * 16))
     object.__setattr__(bad.candidate, "key", good.candidate.key)  # violates the key's uniqueness
     shared = Index()
-    shared._queue = [good, bad]
-    shared._commit_next()
+    shared._commit_each([good, bad])
     assert good.verdict is not None
     assert good.verdict.finding is Finding.STORED
     assert bad.error is not None

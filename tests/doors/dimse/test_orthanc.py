@@ -86,8 +86,8 @@ Table = dict[str, dict[str, dict[str, str]]]
 #: Questions at level STUDY on which the standard leaves no choice: the answers have to be equal.
 QUESTIONS: list[dict[str, Any]] = [
     {},
-    {"PatientName": "anon*"},
-    {"PatientSex": "F"},
+    {"PatientName": "anon*"},  # of several people with one number: by the names on their studies
+    {"PatientSex": "F"},  # likewise
     {"PatientID": "*1*"},
     {"PatientID": "LIDC-IDRI-0314"},
     {"PatientID": "lidc-idri-0314"},
@@ -227,7 +227,10 @@ class Sides:
 
 
 def everything(port: int, called: str) -> Table:
-    """All that an archive answers, level by level."""
+    """All that an archive answers, level by level.
+
+    Without people who have no number: it is the key by which a person is one (PS3.4 C.6.1.1.2).
+    """
 
     def question(level: str, **above: str) -> Dataset:
         return identifier(level, SpecificCharacterSet="ISO_IR 192", **{**dict.fromkeys(KEYS[level], ""), **above})
