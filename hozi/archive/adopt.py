@@ -1,8 +1,8 @@
 """What lies in the store and not in the index is taken in again: after a database was lost, or came from an old copy.
 
-Every stored file carries in its header who sent it (`receive._header`), and in its name the hash of its dataset: that
-is enough to put it where it was. Nothing is moved, changed or removed. Each step stands by itself, so it may be cut
-off at any moment and begun again, and the archive may run meanwhile.
+Every stored file carries in its header who sent it (`arrived.header_for`), and in its name the hash of its dataset:
+that is enough to put it where it was. Nothing is moved, changed or removed. Each step stands by itself, so it may be
+cut off at any moment and begun again, and the archive may run meanwhile.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ from typing import Final, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
+from hozi.archive.arrived import (
+    Whole,
+    candidate_for,
+    case_for,
+    contradiction,
+    entry_for,
+    facts_of,
+    nameless,
+    recovered,
+)
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.facts import Facts
 from hozi.archive.index import Candidate, Finding, add_together
 from hozi.archive.models import ExceptionCase, StoredObject
 from hozi.archive.place import volume
-from hozi.archive.receive import _candidate, _case, _contradiction, _entry, _facts, _nameless, _recovered, _Whole
 from hozi.audit.record import Code, Entry, Outcome, record
 from hozi.core.errors import Unavailable, Unreadable
 
@@ -100,7 +109,7 @@ class _Sound:
 
     key: str
     quarantined: bool
-    whole: _Whole
+    whole: Whole
     facts: Facts | None
     complaint: tuple[Reason, str] | None
 
@@ -199,26 +208,26 @@ def _looked_at(key: str) -> _Sound:
     return _Sound(key, quarantined, whole, facts, complaint)
 
 
-def _known_of(path: Path, quarantined: bool) -> _Whole:
+def _known_of(path: Path, quarantined: bool) -> Whole:
     """What its header says of the file; in quarantine there are files of which not even the header had come."""
     try:
-        return _recovered(path)
+        return recovered(path)
     except Unreadable:
         if not quarantined:
             raise
-        return _nameless(path)
+        return nameless(path)
 
 
-def _understood(whole: _Whole) -> tuple[Facts | None, tuple[Reason, str] | None]:
+def _understood(whole: Whole) -> tuple[Facts | None, tuple[Reason, str] | None]:
     """What the dataset says, and why that can be nothing but an exception."""
     # Headers of the first version do not say what hash is expected.
     if not whole.offset or whole.expected_sha256 not in (whole.sha256, ""):
         return None, (Reason.INTERRUPTED, _CUT_OFF)
     try:
-        facts = _facts(whole)
+        facts = facts_of(whole)
     except Unreadable as error:
         return None, (Reason.UNREADABLE, str(error))
-    return facts, _contradiction(facts, whole.announced)
+    return facts, contradiction(facts, whole.announced)
 
 
 def _is_quarantine(key: str) -> bool:
@@ -254,14 +263,14 @@ def _exception(one: _Sound, reason: Reason, explanation: str, actor: str) -> _Ou
     """Puts a file of the quarantine back on the list of exceptions, unless its like is on it."""
     # Of what contradicts itself nothing is believed, as when it came in.
     facts = None if one.complaint else one.facts
-    case = _case(one.whole, reason, explanation, facts)
+    case = case_for(one.whole, reason, explanation, facts)
     case.key = one.key
     try:
         with transaction.atomic():
             raised, new = raise_case(case)
             if not new:
                 raise _Undo
-            record(_adopted_by(actor, _entry(one.whole, Outcome.MINOR_FAILURE, {"reason": reason.value}, facts)))
+            record(_adopted_by(actor, entry_for(one.whole, Outcome.MINOR_FAILURE, {"reason": reason.value}, facts)))
     except _Undo:
         return _Outcome(reason, explanation, twin=raised.key)
     return _Outcome(reason, explanation)
@@ -269,7 +278,7 @@ def _exception(one: _Sound, reason: Reason, explanation: str, actor: str) -> _Ou
 
 def _as_candidate(one: _Sound, facts: Facts, actor: str) -> Candidate:
     """What the receive path makes of such an object, with the place where it lies and who adopts it."""
-    made = _candidate(one.whole, facts)
+    made = candidate_for(one.whole, facts)
 
     def case(reason: Reason, explanation: str) -> ExceptionCase:
         raised = made.case(reason, explanation)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 from hozi.archive import media
+from hozi.archive.arrived import Announced, Origin
 from hozi.archive.facts import SOP_CLASS_UID, SOP_INSTANCE_UID
 from hozi.archive.media import Found
-from hozi.archive.receive import Announced, NoRoom, Origin, Receiver
+from hozi.archive.receive import NoRoom, Receiver
 from hozi.core.dicom import part10, scan, syntaxes, uids
 from hozi.core.errors import HoziError, Refused, Unreadable
 

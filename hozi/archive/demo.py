@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hozi.archive.arrived import Announced, Origin
 from hozi.archive.fetch import STUDY_INSTANCE_UID, Selection
-from hozi.archive.receive import Announced, Origin, Receiver, Result
+from hozi.archive.receive import Receiver, Result
 from hozi.core.phantoms.studies import STUDIES, Study
 
 

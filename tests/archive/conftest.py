@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hozi.archive import bring
+from hozi.archive.arrived import Origin
 from hozi.archive.bring import Summary
 from hozi.archive.place import volume
-from hozi.archive.receive import Origin, Receiver
+from hozi.archive.receive import Receiver
 from hozi.settings import HOZI
 
 

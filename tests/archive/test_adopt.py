@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from hozi.archive.adopt import Adoption, adopt
+from hozi.archive.arrived import Announced, Origin
 from hozi.archive.exceptions import Reason
 from hozi.archive.models import (
     ExceptionCase,
@@ -30,7 +31,7 @@ from hozi.archive.models import (
     StoredObject,
     Study,
 )
-from hozi.archive.receive import Announced, Origin, Receipt, Receiver, Result
+from hozi.archive.receive import Receipt, Receiver, Result
 from hozi.archive.verify import verify
 from hozi.audit.models import Event
 from hozi.settings import HOZI

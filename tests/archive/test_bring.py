@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from hozi.archive import bring
+from hozi.archive.arrived import Origin
 from hozi.archive.bring import FATES, Seen
 from hozi.archive.exceptions import Reason
 from hozi.archive.export import export
 from hozi.archive.models import Instance, Study
-from hozi.archive.receive import Origin
 from hozi.archive.verify import verify
 from hozi.audit.models import Event
 from hozi.audit.record import Code

@@ -21,7 +21,8 @@ KILLED = """
 import os, signal, sys
 import django
 django.setup()
-from hozi.archive.receive import Announced, Origin, Receiver
+from hozi.archive.arrived import Announced, Origin
+from hozi.archive.receive import Receiver
 
 path, enough, source, uid = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 

@@ -36,8 +36,9 @@ def import_(
         raise typer.BadParameter("a path is empty; for the folder that you are in, write a dot")
     paths = [Path(name) for name in names]
     settings = ready()
+    from hozi.archive.arrived import Origin
     from hozi.archive.bring import bring
-    from hozi.archive.receive import Origin, Receiver
+    from hozi.archive.receive import Receiver
     from hozi.facilities import places
 
     place = places.choose(facility)

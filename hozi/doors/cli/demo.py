@@ -28,8 +28,9 @@ def demo(
 ) -> None:
     """Put generated demo images of invented patients into the archive: a CT, a chest radiograph, an ultrasound loop."""
     ready()
+    from hozi.archive.arrived import Origin
     from hozi.archive.demo import fill
-    from hozi.archive.receive import Origin, Receiver
+    from hozi.archive.receive import Receiver
     from hozi.core.phantoms.studies import ISSUER, STUDIES
     from hozi.facilities import places
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hozi.archive.arrived import Announced, Origin
 from hozi.archive.exceptions import Reason
-from hozi.archive.receive import Announced, NoRoom, Origin, Receipt, Result, TooLarge
+from hozi.archive.receive import NoRoom, Receipt, Result, TooLarge
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
 from hozi.core.errors import Unavailable

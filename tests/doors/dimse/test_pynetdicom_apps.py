@@ -1,4 +1,4 @@
-"""pynetdicom's own programs as scanner, workstation and C-MOVE destination: as people run them, from the command line."""
+"""pynetdicom's own programs as scanner, workstation and C-MOVE destination."""
 
 from __future__ import annotations
 
