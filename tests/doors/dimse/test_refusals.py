@@ -1,0 +1,139 @@
+"""A request that is refused leaves a row in the audit: who asked, from where, and why it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hozi.archive import receive
+from hozi.audit.models import Event
+from hozi.audit.record import Code, Outcome
+from hozi.facilities import devices, places
+from hozi.settings import HOZI
+from tests.archive_running import Caller, RunningArchive, identifier
+from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
+from tests.doors.dimse.test_commitment import ask, listening, stored
+
+
+def refused(status: str) -> list[tuple[str, str, str]]:
+    """Code, actor and address of what the audit says about requests that were refused with that status."""
+    rows = Event.objects.filter(detail__status=status, outcome=Outcome.MINOR_FAILURE)
+    return list(rows.values_list("code", "actor", "address"))
+
+
+def test_unknown_destinations_and_bad_identifiers(archive: RunningArchive) -> None:
+    ct1 = archive.admit("CT1")
+    ct1.move("STUDY", "NOBODY", StudyInstanceUID="1.2.3")
+    assert refused("A801") == [(Code.INSTANCES_TRANSFERRED, "CT1", "127.0.0.1")]
+    ct1.ask(identifier("", PatientName="*"))
+    ct1.move("STUDY", "CT1", StudyInstanceUID="")
+    assert set(refused("A900")) == {
+        (Code.QUERY, "CT1", "127.0.0.1"),
+        (Code.INSTANCES_TRANSFERRED, "CT1", "127.0.0.1"),
+    }
+
+
+def test_a_device_that_may_do_nothing(archive: RunningArchive) -> None:
+    ct1 = archive.admit("CT1", may=())
+    dataset = image()
+    ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)
+    ct1.find("STUDY", PatientName="")
+    ct1.get("STUDY", StudyInstanceUID="1.2.3", classes=[(CT, [EXPLICIT])])
+    told = Event.objects.filter(detail__status="0124").order_by("pk")
+    assert list(told.values_list("code", "action", "object_uid")) == [
+        (Code.INSTANCES_TRANSFERRED, "C", dataset.SOPInstanceUID),
+        (Code.QUERY, "E", ""),
+        (Code.INSTANCES_TRANSFERRED, "R", ""),
+    ]
+
+
+@pytest.mark.parametrize("setting", [{"max_object_bytes": 100}, {"min_free_bytes": 1 << 62}])
+def test_objects_for_which_there_is_no_room(
+    archive: RunningArchive, setting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct1 = archive.admit("CT1")
+    monkeypatch.setattr(receive, "HOZI", HOZI.model_copy(update=setting))
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0xA700
+    assert refused("A700") == [(Code.INSTANCES_TRANSFERRED, "CT1", "127.0.0.1")]
+
+
+def test_commitment_that_is_accepted_or_refused(archive: RunningArchive) -> None:
+    with listening() as (_, port):
+        ct1 = archive.admit("CT1", port=port)
+        held = stored(ct1)
+        assert ask(ct1, [held], "1.2.99") == 0
+        assert ask(ct1, []) == 0x0115
+    assert refused("0115") == [(Code.INSTANCES_ACCESSED, "CT1", "127.0.0.1")]
+    assert Event.objects.filter(detail__commitment="1.2.99", outcome=Outcome.SUCCESS).count() == 1
+
+
+def two_facilities(archive: RunningArchive) -> tuple[Caller, Caller]:
+    places.add("NORTH", "North Hospital", actor="test")
+    return archive.admit("CT1", facility="MAIN"), archive.admit("CT2", facility="NORTH")
+
+
+def test_another_facility_s_study_is_not_there_but_was_asked_for(archive: RunningArchive) -> None:
+    ct1, ct2 = two_facilities(archive)
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    names = {"StudyInstanceUID": str(dataset.StudyInstanceUID)}
+    theirs = ct2.get("STUDY", classes=[(CT, [EXPLICIT])], **names)
+    nothing = ct2.get("STUDY", classes=[(CT, [EXPLICIT])], StudyInstanceUID="1.2.3.4")
+    assert (theirs.status, theirs.objects) == (nothing.status, nothing.objects) == (0, {})
+    rows = Event.objects.filter(code=Code.SECURITY_ALERT, actor="CT2")
+    assert [row.detail["objects"] for row in rows] == [1]
+
+
+def test_a_series_for_another_facility_s_study_is_stored_and_a_person_is_told(
+    archive: RunningArchive, report: Callable[[], list[str]]
+) -> None:
+    ct1, ct2 = two_facilities(archive)
+    first = image(IssuerOfPatientID="MAIN")
+    series = image(IssuerOfPatientID="MAIN", StudyInstanceUID=first.StudyInstanceUID)
+    second = image(
+        IssuerOfPatientID="MAIN", StudyInstanceUID=first.StudyInstanceUID, SeriesInstanceUID=series.SeriesInstanceUID
+    )
+    assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0
+    for dataset in (series, second):
+        assert ct2.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    assert report() == ["study-of-other-facility"]
+    [found] = ct1.find("STUDY", StudyInstanceUID=first.StudyInstanceUID, NumberOfStudyRelatedInstances="")
+    assert found.NumberOfStudyRelatedInstances == 3
+
+
+@pytest.fixture
+def report() -> Callable[[], list[str]]:
+    from hozi.archive.exceptions import open_cases
+
+    return lambda: [case.reason for case in open_cases()]
+
+
+def test_commitment_tells_of_another_facility_s_object_only_to_who_brought_it(archive: RunningArchive) -> None:
+    from hozi.archive import commitment
+
+    ct1, ct2 = two_facilities(archive)
+    first = image(IssuerOfPatientID="MAIN")
+    brought = image(IssuerOfPatientID="MAIN", StudyInstanceUID=first.StudyInstanceUID)
+    assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0
+    assert ct2.store(encoded(brought), CT, brought.SOPInstanceUID)[0] == 0
+    pairs = [(CT, str(first.SOPInstanceUID)), (CT, str(brought.SOPInstanceUID))]
+    failures = commitment._failures(pairs, "CT2", ("NORTH",))
+    assert failures == {pairs[0][1]: commitment.NO_SUCH_OBJECT_INSTANCE}
+    assert commitment._failures(pairs, "CT1", ("MAIN",)) == {}
+    assert commitment._failures(pairs, "PACS2", None) == {}
+
+
+def test_a_device_is_known_at_once_when_another_process_admits_it(archive: RunningArchive) -> None:
+    archive.admit("CT1")
+    assert not devices.recent()
+    assert archive.admit("CT1B", name="other").find("STUDY", PatientName="") == []
+    from hozi.facilities.models import Device
+
+    row = Device.objects.get(name="other")
+    row.pk, row.name, row.ae_title, row.port, row.may_receive = None, "VIEW1", "VIEW1", 11112, True
+    row.save()  # as another process would: nothing here is told of it
+    assert devices.destination("VIEW1") is not None
+    assert Caller(archive, "VIEW1").find("STUDY", PatientName="") == []
+    assert not devices.recent()
