@@ -162,6 +162,7 @@ def finished(header: bytes, sha256: str) -> bytes:
 
 
 def facts_of(whole: Whole) -> Facts:
+    """Looks through the whole dataset. Raises `Unreadable` when it is no DICOM dataset, or goes beyond a limit."""
     syntax = syntaxes.for_unknown(whole.announced.transfer_syntax)
     with whole.file.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         view = memoryview(mapped)
@@ -193,6 +194,8 @@ def contradiction(facts: Facts, announced: Announced) -> tuple[Reason, str] | No
 
 
 def candidate_for(whole: Whole, facts: Facts) -> Candidate:
+    """What the index is asked to take in."""
+
     def audit(verdict: Verdict) -> Entry:
         outcome = Outcome.MINOR_FAILURE if verdict.finding is Finding.CONFLICT else Outcome.SUCCESS
         detail = {"result": verdict.finding.value, "sop_class": facts.sop_class}
@@ -216,6 +219,7 @@ def candidate_for(whole: Whole, facts: Facts) -> Candidate:
 
 
 def entry_for(whole: Whole, outcome: Outcome, detail: dict[str, str], facts: Facts | None = None) -> Entry:
+    """The row of the audit that says that it came."""
     return Entry(
         code=Code.IMPORT if whole.origin.source == "import" else Code.INSTANCES_TRANSFERRED,
         action="C",
@@ -231,6 +235,7 @@ def entry_for(whole: Whole, outcome: Outcome, detail: dict[str, str], facts: Fac
 
 
 def case_for(whole: Whole, reason: Reason, explanation: str, facts: Facts | None = None) -> ExceptionCase:
+    """The exception that it becomes, with the place where it then lies in quarantine."""
     return ExceptionCase(
         reason=reason,
         explanation=explanation,

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pydicom.dataset import Dataset
 
 from hozi.archive.bring import Seen
 from hozi.archive.exceptions import Reason, open_cases
 from hozi.archive.export import export
 from hozi.archive.models import ExceptionCase, Instance
+from hozi.archive.verify import verify
 from hozi.audit.models import Event
 from hozi.audit.record import Code
 from hozi.core.dicom import part10
@@ -285,3 +287,27 @@ def test_no_uid_becomes_a_path(counter: Counter, tmp_path: Path) -> None:
     assert counts["stored"] == 0
     assert counts["quarantined"] + counts["refused"] == len(evil)
     assert not os.path.exists("/etc/escaped")
+
+
+@pytest.mark.database
+def test_an_import_that_meets_the_archive_itself_leaves_it_alone(counter: Counter, tmp_path: Path) -> None:
+    """Not even opened: closing a file of SQLite's drops the locks that this process has on the database."""
+    cd = tmp_path / "cd"
+    cd.mkdir()
+    write(cd / "image.dcm")
+    own = HOZI.home / "hozi.sqlite3"
+    own.touch()
+    (cd / "home").symlink_to(HOZI.home)
+    (cd / "pointed").symlink_to(own)
+    if connection.vendor == "sqlite":
+        os.link(own, cd / "linked")
+    try:
+        summary = counter.bring(cd, HOZI.home, own, HOZI.storage / "objects", HOZI.storage / "incoming")
+    finally:
+        own.unlink()
+    fates = [(seen.fate, seen.reason) for seen in summary.files]
+    assert fates.count(("stored", "")) == 1
+    refused = [fate for fate in fates if fate != ("stored", "")]
+    assert len(refused) == (7 if connection.vendor == "sqlite" else 6)
+    assert set(refused) == {("refused", "belongs to this archive itself (HOZI_HOME)")}
+    assert verify().clean

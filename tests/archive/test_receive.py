@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from django.db import OperationalError, connection, connections
 
+from hozi.archive import index
+from hozi.archive.arrived import Announced, Origin
 from hozi.archive.exceptions import Reason, open_cases
-from hozi.archive.models import Instance
+from hozi.archive.models import ExceptionCase, Instance, StoredObject
 from hozi.archive.receive import Receiver
+from hozi.archive.verify import verify
+from hozi.core.storage import FolderVolume
 from hozi.settings import HOZI
 from tests.archive_running import RunningArchive, arriving
+from tests.conftest import DATABASE_URL
 from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
 
 # Takes in the dataset that lies in a file, as a door does, and is killed when it has read so many bytes of it.
@@ -65,3 +74,188 @@ def test_half_an_object_is_set_aside_if_a_device_sent_it_and_dropped_if_an_impor
     assert all(case.sop_instance_uid == dataset.SOPInstanceUID for case in cases)
     assert not Instance.objects.exists()
     assert arriving(HOZI.storage) == []
+
+
+# Takes in the dataset of a file, as `hozi import` does; is killed after the commit, before the file has its name.
+COMMITTED = """
+import os, signal, sys
+import django
+django.setup()
+from hozi.archive.arrived import Announced, Origin
+from hozi.archive.receive import Receiver
+from hozi.core.storage import FolderVolume
+
+FolderVolume.put = lambda self, source, key: os.kill(os.getpid(), signal.SIGKILL)
+origin = Origin(actor="clerk", address="", facility="MAIN", issuer="MAIN", source="import")
+Receiver().receive(Announced("{CT}", sys.argv[2], "{EXPLICIT}"), origin, [open(sys.argv[1], "rb").read()])
+""".replace("{CT}", CT).replace("{EXPLICIT}", EXPLICIT)
+
+
+def run(script: str, *arguments: str | Path) -> None:
+    """Runs a script on the tests' own archive until it is killed by itself."""
+    url = f"sqlite:///{connection.settings_dict['NAME']}"
+    if connection.vendor != "sqlite":
+        url = urlsplit(DATABASE_URL)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    facts = {"DJANGO_SETTINGS_MODULE": "hozi.settings", "HOZI_HOME": str(HOZI.home), "HOZI_DATABASE_URL": url}
+    killed = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=os.environ | facts,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert killed.returncode == -9, killed.stderr
+
+
+def take_in() -> dict[str, int]:
+    receiver = Receiver()
+    try:
+        return receiver.take_in_leftovers()
+    finally:
+        receiver.close()
+
+
+@pytest.mark.database
+def test_what_an_import_has_committed_is_there_after_a_crash(archive: RunningArchive, tmp_path: Path) -> None:
+    """Its file lies in the incoming area only, and the CD may be out of the drive."""
+    dataset = image()
+    (tmp_path / "dataset").write_bytes(encoded(dataset))
+    run(COMMITTED, tmp_path / "dataset", str(dataset.SOPInstanceUID))
+    assert [fault.kind for fault in verify().faults] == ["missing", "left"]
+    assert take_in() == {"duplicate": 1}
+    assert verify().clean
+    assert verify().objects == 1
+    got = archive.admit("CT1").get("IMAGE", SOPInstanceUID=dataset.SOPInstanceUID, classes=[(CT, [EXPLICIT])])
+    assert got.objects == {dataset.SOPInstanceUID: encoded(dataset)}
+
+
+def left_by_somebody(content: bytes) -> Path:
+    """A file in the incoming folder of a process that is no more."""
+    folder = HOZI.storage / "incoming" / "dead"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    (folder / "file").write_bytes(content)
+    return folder / "file"
+
+
+@pytest.mark.database
+def test_a_file_of_which_nothing_is_known_is_set_aside(archive: RunningArchive) -> None:
+    path = left_by_somebody(b"\0" * 5000)
+    assert take_in() == {"interrupted": 1}
+    assert not path.exists()
+    [case] = open_cases()
+    assert (case.reason, case.bytes, case.quarantined) == (Reason.INTERRUPTED, 5000, True)
+    assert verify().clean
+
+
+@pytest.mark.database
+def test_what_cannot_be_taken_in_now_stays_and_keeps_nobody_from_starting(
+    archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = left_by_somebody(b"\0" * 5000)
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FolderVolume, "put", fails)
+        assert take_in() == {"left": 1}
+    assert path.exists()
+    assert take_in() == {"interrupted": 1}
+
+
+def spoil(path: Path) -> None:
+    """One bit of the last byte."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("damage", [spoil, cut])
+def test_a_good_copy_that_comes_again_takes_the_place_of_a_damaged_one(
+    archive: RunningArchive, damage: Callable[[Path], None]
+) -> None:
+    """The sender is told success and may forget its own: what is then here must be sound."""
+    ct1, dataset = archive.admit("CT1"), image()
+    other = image(SOPInstanceUID=dataset.SOPInstanceUID, PatientSex="M")
+    for _ in range(2):
+        assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0x0000
+        assert ct1.store(encoded(other), CT, dataset.SOPInstanceUID)[0] == 0xB000
+        [stored] = StoredObject.objects.all()
+        [aside] = ExceptionCase.objects.all()
+        if not verify().clean:
+            raise AssertionError("the second copies were dropped")
+        for key in (stored.key, aside.key):
+            damage(HOZI.storage / "objects" / key)
+        assert len(verify().faults) == 2
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0x0000
+    assert ct1.store(encoded(other), CT, dataset.SOPInstanceUID)[0] == 0xB000
+    assert verify().clean
+
+
+@pytest.mark.database
+def test_nothing_commits_before_the_bytes_are_flushed(archive: RunningArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even what goes to quarantine; and the names of the files were flushed before anything came into them."""
+    happened: list[str] = []
+    flush, sync, commit = os.fdatasync, os.fsync, type(connections["default"])._commit
+
+    def flushed(handle: int) -> None:
+        flush(handle)
+        if os.readlink(f"/proc/self/fd/{handle}").startswith(str(HOZI.storage / "incoming")):
+            happened.append("flush")
+
+    def synced(handle: int) -> None:
+        sync(handle)
+        happened.append("names")
+
+    def committed(self: object) -> None:
+        happened.append("commit")
+        commit(self)
+
+    monkeypatch.setattr(os, "fdatasync", flushed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(type(connections["default"]), "_commit", committed)
+    receiver = Receiver()
+    try:
+        for sop_class in (CT, "1.2.840.10008.5.1.4.1.1.4"):  # the second contradicts its dataset
+            happened.clear()
+            dataset = image()
+            origin = Origin(actor="CT1", facility="MAIN", issuer="MAIN")
+            receiver.receive(Announced(sop_class, dataset.SOPInstanceUID, EXPLICIT), origin, [encoded(dataset)])
+            assert [one for one in happened if one != "names"] == ["flush", "commit"]
+            assert happened[:1] == (["names"] if sop_class == CT else ["flush"])
+    finally:
+        receiver.close()
+
+
+def test_a_commit_of_sqlite_is_flushed(db: None) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("not meant for another database than SQLite")
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        [(mode,)] = cursor.execute("PRAGMA journal_mode").fetchall()
+    assert mode in ("wal", "memory")  # tests may run in memory
+
+
+@pytest.mark.database
+def test_what_came_while_the_database_was_away_goes_in_with_the_next(
+    archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct1, first, second = archive.admit("CT1"), image(), image()
+
+    def away(*_: object) -> None:
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(index, "add_together", away)
+        assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0x0110
+    assert len(arriving(HOZI.storage)) == 1
+    assert ct1.store(encoded(second), CT, second.SOPInstanceUID)[0] == 0x0000
+    assert set(Instance.objects.values_list("uid", flat=True)) == {first.SOPInstanceUID, second.SOPInstanceUID}
+    assert arriving(HOZI.storage) == []
+    assert verify().clean
