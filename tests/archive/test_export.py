@@ -301,6 +301,30 @@ def test_what_is_damaged_is_told_and_the_rest_is_exported(three: list[Dataset], 
     assert volume().size(whole.key)
 
 
+@pytest.mark.parametrize("target", ["out", "out.zip"])
+def test_an_object_that_is_not_what_was_received_is_named_and_never_given(
+    three: list[Dataset], tmp_path: Path, target: str
+) -> None:
+    """Its length is right, it reads well, and a pixel of it is another one: nobody would ever notice elsewhere."""
+    rotten = StoredObject.objects.get(instance__uid=three[1].SOPInstanceUID)
+    path = HOZI.storage / "objects" / rotten.key
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    done = exported(None, tmp_path / target)
+    assert done.failures == [
+        Failure(three[1].SOPInstanceUID, "a stored file is not what was received; run `hozi verify`")
+    ]
+    if target.endswith(".zip"):
+        zipfile.ZipFile(tmp_path / target).extractall(tmp_path / "unpacked")
+        target = "unpacked"
+    assert uids_in(tmp_path / target) == {three[0].SOPInstanceUID, three[2].SOPInstanceUID}
+    assert (done.objects, count(tmp_path / target / "DICOMDIR")) == (2, 2)
+    event = Event.objects.get(code=Code.EXPORT, study_uid=three[1].StudyInstanceUID)
+    assert (event.outcome, event.detail["failed"]) == (Outcome.MINOR_FAILURE, 1)
+    assert not scratch()
+
+
 def test_when_nothing_is_whole_there_is_no_medium(three: list[Dataset], tmp_path: Path) -> None:
     for stored in StoredObject.objects.all():
         (HOZI.storage / "objects" / stored.key).unlink()

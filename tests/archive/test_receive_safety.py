@@ -152,6 +152,7 @@ NOT_OURS = {
     "private information of somebody else": of_another_program(b"their own"),
     "fields that nobody knows": of_another_program(b'{"colour": "blue"}'),
     "a list": of_another_program(b"[1, 2]"),
+    "a number": of_another_program(b"5 "),
 }
 
 

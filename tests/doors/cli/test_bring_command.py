@@ -23,7 +23,7 @@ from hozi.core.phantoms.studies import STUDIES
 from hozi.facilities import places
 from hozi.settings import HOZI
 from tests.dicom_files import file_bytes, write
-from tests.doors.cli.conftest import Command
+from tests.doors.cli.conftest import Command, program
 from tests.doors.cli.test_serve import Archive
 from tests.doors.dimse.images import image
 from tests.guards.rules import ROOT
@@ -93,6 +93,46 @@ def test_images_belong_to_the_facility_that_is_named(hozi: Command, home: Path, 
 def test_a_path_that_is_not_there_is_one_clear_line(hozi: Command, home: Path) -> None:
     answer = hozi("import", "/nowhere/at/all")
     assert (answer.code, answer.err) == (1, "hozi: /nowhere/at/all does not exist\n")
+
+
+@pytest.mark.parametrize("paths", [[""], [" "], ["{cd}", ""]], ids=["empty", "blank", "one of two"])
+def test_an_empty_path_is_not_the_folder_one_is_in(
+    hozi: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str]
+) -> None:
+    """`hozi import "$CD"` with a variable that is not set must not take in whatever lies around."""
+    write(tmp_path / "cd" / "1.dcm")
+    monkeypatch.chdir(tmp_path)
+    answer = hozi("import", *(path.format(cd=tmp_path / "cd") for path in paths))
+    assert answer.code not in (0, None)
+    assert answer.out == ""
+    assert "a path is empty; for the folder that you are in, write a dot" in " ".join(answer.err.split())
+    assert not Instance.objects.exists()
+    assert hozi("import", ".").code == 0
+    assert Instance.objects.count() == 1
+
+
+def test_an_import_of_the_folder_around_the_archive_takes_in_all_but_the_archive(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """While it runs, under whatever name its files are met; and afterwards it is what it was."""
+    write(tmp_path / "first.dcm")
+    assert archive.run("import", str(tmp_path / "first.dcm")).returncode == 0
+    archive.start("--only", "dimse")
+    archive.ready("dimse")
+    for number in range(2):
+        write(tmp_path / "cd" / f"{number}.dcm")
+    (tmp_path / "cd" / "home").symlink_to(archive.home)
+    (tmp_path / "z.dcm").symlink_to(next((archive.home / "objects").rglob("*.dcm")))
+    answer = archive.run("import", str(tmp_path), str(archive.home / "objects"), "--json")
+    told = json.loads(answer.stdout)
+    assert (answer.returncode, told["stored"], told["duplicate"], told["quarantined"]) == (1, 2, 1, 0)
+    reasons = {problem["name"]: problem["reason"] for problem in told["problems"]}
+    own = {str(tmp_path / name) for name in ("home", "cd/home", "z.dcm")} | {str(archive.home / "objects")}
+    assert own <= set(reasons)
+    # On SQLite, the database lies beside the home.
+    assert set(reasons) <= own | {str(tmp_path / f"own.sqlite3{suffix}") for suffix in ("", "-wal", "-shm")}
+    assert set(reasons.values()) == {"belongs to this archive itself (HOZI_HOME)"}
+    assert archive.run("verify").returncode == 0
 
 
 def test_it_exports_studies_series_patients_and_everything(hozi: Command, home: Path, tmp_path: Path) -> None:
@@ -259,3 +299,10 @@ def test_it_goes_on_after_a_power_cut(archive: Archive, tmp_path: Path) -> None:
     verified = json.loads(archive.run("verify", "--json").stdout)
     assert (verified["objects"], verified["faults"]) == (150, [])
     assert not list(archive.home.glob("run/imports/*"))
+
+
+def test_an_empty_path_is_not_the_folder_that_one_is_in(tmp_path: Path) -> None:
+    """As a script gives it whose variable is not set."""
+    done = program("import", "", HOZI_HOME=str(tmp_path / "home"))
+    assert done.returncode == 2
+    assert "a path is empty" in done.stderr

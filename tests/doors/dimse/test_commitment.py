@@ -15,7 +15,9 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]  # made at import
 
+from hozi.archive.exceptions import Reason, open_cases
 from hozi.doors.dimse import commitment  # noqa: F401 - registers the job that reports
+from hozi.facilities import places
 from hozi.jobs import worker
 from hozi.jobs.models import Job
 from tests.archive_running import Caller, RunningArchive
@@ -23,6 +25,7 @@ from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
 SUCCESS = 0x0000
+NO_SUCH_OBJECT = 0x0112
 
 
 class Listening:
@@ -164,3 +167,83 @@ def test_requests_that_cannot_be_answered_are_refused(archive: RunningArchive) -
         assert ask(ct1, []) == 0x0115
         assert ask(ct1, [held], TransactionUID="") == 0x0115
     assert not Job.objects.exists()
+
+
+# Whose it is ------------------------------------------------------------------------------------------
+
+#: Both facilities know the patient by a number that neither of them has given.
+SHARED = {"IssuerOfPatientID": "COUNTRY"}
+
+
+def reported(ct: Caller, references: list[tuple[str, str]], scanner: Listening) -> tuple[set[str], dict[str, int]]:
+    """Asks, waits for the report, and returns what it says: the safe ones, and the others with the reason."""
+    scanner.arrived.clear()
+    assert ask(ct, references) == SUCCESS
+    assert worker.work_once("test")
+    assert scanner.arrived.wait(30)
+    _, report = scanner.reports[-1]
+    safe = {str(item.ReferencedSOPInstanceUID) for item in report.get("ReferencedSOPSequence", ())}
+    failed = {
+        str(item.ReferencedSOPInstanceUID): int(item.FailureReason) for item in report.get("FailedSOPSequence", ())
+    }
+    return safe, failed
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is reported at once."""
+    from hozi.archive import commitment as asked
+    from hozi.settings import HOZI
+
+    monkeypatch.setattr(asked, "HOZI", HOZI.model_copy(update={"commitment_wait_minutes": 0.0}))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_another_facilitys_object_is_committed_to_whoever_brought_it_and_unknown_to_others(
+    archive: RunningArchive,
+) -> None:
+    """A device must not learn what other hospitals hold; but what it has sent itself, it may delete."""
+    places.add("NORTH", "Northern hospital", actor="test")
+    owner = archive.admit("CT1", facility="MAIN")
+    theirs, shared = stored(owner), image(**SHARED)
+    with listening() as (scanner, port):
+        guest = archive.admit("GUEST", facility="NORTH", port=port)
+        assert reported(guest, [theirs], scanner) == (set(), {theirs[1]: NO_SUCH_OBJECT})
+        all_seeing = archive.admit("VIEWER", facility="NORTH", port=port, sees_all=True)
+        assert reported(all_seeing, [theirs], scanner) == ({theirs[1]}, {})
+
+        assert owner.store(encoded(shared), CT, shared.SOPInstanceUID)[0] == SUCCESS
+        uid = str(shared.SOPInstanceUID)
+        assert reported(guest, [(CT, uid)], scanner) == (set(), {uid: NO_SUCH_OBJECT})
+        # Brought again, by the guest: nothing is added, but it was told success.
+        assert guest.store(encoded(shared), CT, uid)[0] == SUCCESS
+        assert reported(guest, [(CT, uid), theirs], scanner) == ({uid}, {theirs[1]: NO_SUCH_OBJECT})
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_object_that_a_device_adds_to_another_facilitys_study_is_committed_to_it(archive: RunningArchive) -> None:
+    places.add("NORTH", "Northern hospital", actor="test")
+    owner, first = archive.admit("CT1", facility="MAIN"), image(**SHARED)
+    assert owner.store(encoded(first), CT, first.SOPInstanceUID)[0] == SUCCESS
+    with listening() as (scanner, port):
+        guest = archive.admit("GUEST", facility="NORTH", port=port)
+        added = image(StudyInstanceUID=first.StudyInstanceUID, **SHARED)
+        assert guest.store(encoded(added), CT, added.SOPInstanceUID) == (SUCCESS, "")
+        mine, theirs = str(added.SOPInstanceUID), str(first.SOPInstanceUID)
+        assert reported(guest, [(CT, mine), (CT, theirs)], scanner) == ({mine}, {theirs: NO_SUCH_OBJECT})
+    [case] = open_cases()
+    assert (case.reason, case.quarantined, case.count) == (Reason.STUDY_OF_OTHER_FACILITY, False, 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_went_to_quarantine_was_not_brought(archive: RunningArchive) -> None:
+    """Other content under a UID of another facility: the device hears of no such object, and keeps its own."""
+    places.add("NORTH", "Northern hospital", actor="test")
+    owner, first = archive.admit("CT1", facility="MAIN"), image(**SHARED)
+    assert owner.store(encoded(first), CT, first.SOPInstanceUID)[0] == SUCCESS
+    with listening() as (scanner, port):
+        guest = archive.admit("GUEST", facility="NORTH", port=port)
+        uid = str(first.SOPInstanceUID)
+        other = image(SOPInstanceUID=uid, StudyInstanceUID=first.StudyInstanceUID, PatientSex="M", **SHARED)
+        assert guest.store(encoded(other), CT, uid)[0] == 0xB000
+        assert reported(guest, [(CT, uid)], scanner) == (set(), {uid: NO_SUCH_OBJECT})
