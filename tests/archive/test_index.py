@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
-from hozi.archive import index
+from hozi.archive import correct, index
 from hozi.archive.exceptions import Reason
 from hozi.archive.facts import Facts
 from hozi.archive.index import Candidate, Finding, Index, Verdict
-from hozi.archive.models import ExceptionCase, Instance, NameWord, Patient, Series, StoredObject, Study
+from hozi.archive.models import Correction, ExceptionCase, Instance, NameWord, Patient, Series, StoredObject, Study
 from hozi.audit.models import Event
 from hozi.audit.record import Code, Entry
 from hozi.core.dicom.keys import tag_of
@@ -261,3 +261,36 @@ def test_one_bad_row_does_not_take_the_others_with_it(monkeypatch: pytest.Monkey
     assert good.verdict.finding is Finding.STORED
     assert bad.error is not None
     assert Instance.objects.count() == 1
+
+
+@pytest.mark.parametrize("first", ["correction", "study"])
+def test_a_correction_and_a_new_study_of_the_patient_do_not_miss_each_other(first: str) -> None:
+    """Whichever transaction begins first, and however the other one meets it: all studies read as corrected."""
+    Index().add(candidate("1.1"))
+    begun = threading.Event()
+
+    def linger() -> None:
+        begun.set()
+        time.sleep(0.5)
+
+    def store() -> None:
+        one = candidate("1.2", StudyInstanceUID="1.2.9", SeriesInstanceUID="1.2.9.1", PatientName="Dube^Themba")
+        if first == "study":
+            one = dataclasses.replace(one, durable=linger)
+        else:
+            begun.wait(60)
+        Index().add(one)
+
+    def edit() -> None:
+        if first == "study":
+            begun.wait(60)
+        with transaction.atomic():
+            name = {tag_of("PatientName"): ["Moyo^Tariro"]}
+            correct.edit("PATIENT", str(Patient.objects.get().pk), name, reason="typing error", actor="rutendo")
+            if first == "correction":
+                linger()
+
+    together([store, edit])
+    assert list(Study.objects.values_list("patient_name", flat=True)) == ["Moyo^Tariro"] * 2
+    correct.undo(Correction.objects.get().pk, actor="rutendo")
+    assert set(Study.objects.values_list("patient_name", flat=True)) == {"Mukwindidza^Tendai", "Dube^Themba"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
 from hozi.archive.models import Instance, Series, StoredObject, Study
 from hozi.archive.verify import verify
+from hozi.core.storage import FolderVolume
 from hozi.settings import HOZI
 from tests.archive_running import Caller, RunningArchive
 from tests.doors.dimse.images import CT, encoded, image
@@ -82,3 +84,42 @@ def test_what_arrives_meanwhile_is_no_fault(ct1: Caller) -> None:
         stop.set()
         thread.join()
     assert Instance.objects.count() > 1
+
+
+def test_a_file_that_takes_its_time_to_its_place_is_no_fault(ct1: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between commit and its name nobody may think it lost: not what is stored, not what goes to quarantine."""
+    put, reached, looked = FolderVolume.put, threading.Event(), threading.Event()
+
+    def slow(self: FolderVolume, source: Path, key: str) -> None:
+        reached.set()
+        assert looked.wait(60)
+        put(self, source, key)
+
+    size = FolderVolume.size
+
+    def size_and_tell(self: FolderVolume, key: str) -> int | None:
+        found = size(self, key)
+        if found is None:
+            looked.set()  # it was missed; when it is looked at again, it is there
+        return found
+
+    other = image(StudyInstanceUID="1.2.3", PatientID="OTHER")
+    for dataset, status in ((image(StudyInstanceUID="1.2.3"), 0), (other, 0xB000)):
+        reached.clear()
+        looked.clear()
+        with monkeypatch.context() as watched:
+            watched.setattr(FolderVolume, "put", slow)
+            watched.setattr(FolderVolume, "size", size_and_tell)
+            told: list[int] = []
+            send = ct1.store
+            data, uid = encoded(dataset), str(dataset.SOPInstanceUID)
+            thread = threading.Thread(target=lambda: told.append(send(data, CT, uid)[0]))  # noqa: B023 - joined below
+            thread.start()
+            try:
+                assert reached.wait(60)
+                assert verify().faults == []
+            finally:
+                looked.set()
+                thread.join()
+        assert told == [status]
+    assert (verify().objects, verify().quarantined, verify().faults) == (2, 1, [])
