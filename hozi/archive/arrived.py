@@ -102,7 +102,7 @@ def recovered(path: Path) -> Whole:
             told = json.loads(header.meta[_PRIVATE_INFORMATION].rstrip(b"\0"))
             expected = str(told.pop("sha256", ""))
             origin = Origin(**told)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise Unreadable("a header that this archive did not write") from None
         file.seek(0)
         header_sha256 = hashlib.sha256(file.read(header.dataset_offset)).hexdigest()

@@ -40,7 +40,7 @@ from hozi.archive.arrived import (
 )
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.index import Finding, Index
-from hozi.archive.models import StoredObject
+from hozi.archive.models import ExceptionCase, StoredObject
 from hozi.archive.place import incoming, volume
 from hozi.audit.record import Code, Outcome, record
 from hozi.core.dicom import part10
@@ -193,8 +193,10 @@ class Receiver:
         """Puts an object into quarantine, unless the same one lies there already."""
         if self._holds(key, whole.sha256):
             whole.file.discard()
-        else:
-            self._volume.put(whole.file.path, key)
+            return
+        # Another sender's copy may have a header of another length.
+        ExceptionCase.objects.filter(key=key).update(dataset_offset=whole.offset, length=whole.length)
+        self._volume.put(whole.file.path, key)
 
     def _holds(self, key: str, sha256: str) -> bool:
         """Whether the file under that key is there, and holds the dataset with that hash."""
