@@ -363,8 +363,11 @@ def _patient(cursor: CursorWrapper, candidate: Candidate) -> tuple[Patient, bool
 
 
 def _fill_gaps(patient: Patient, columns: dict[str, Any]) -> None:
-    """A later study may tell what the first one left open; what is known, or was corrected, is never replaced."""
-    if not _gaps(patient, columns):
+    """A later study may tell what the first one left open; what is known, or was corrected, is never replaced.
+
+    A study that names somebody else under the same number tells nothing of this person.
+    """
+    if not _gaps(patient, columns) or _differs(patient, columns):
         return
     patient.refresh_from_db(from_queryset=Patient.objects.select_for_update())
     fresh = {name: columns[name] for name in _gaps(patient, columns) - _corrected(patient)}
@@ -387,15 +390,18 @@ def _corrected(patient: Patient) -> set[str]:
 
 def _compare_patient(candidate: Candidate, patient: Patient) -> None:
     """Raises an exception (the study stays stored) when a known number comes with another name or birth date."""
-    columns = candidate.facts.patient_columns()
+    if _differs(patient, candidate.facts.patient_columns()):
+        _report(
+            candidate, Reason.PATIENT_DIFFERS, "this patient number came with another name or birth date than before"
+        )
+
+
+def _differs(patient: Patient, columns: dict[str, Any]) -> bool:
     pairs = (
         (columns["name_alphabetic_key"], patient.name_alphabetic_key),
         (columns["birth_date"], patient.birth_date),
     )
-    if any(came and known and came != known for came, known in pairs):
-        _report(
-            candidate, Reason.PATIENT_DIFFERS, "this patient number came with another name or birth date than before"
-        )
+    return any(came and known and came != known for came, known in pairs)
 
 
 def _report(candidate: Candidate, reason: Reason, explanation: str) -> None:

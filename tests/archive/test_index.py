@@ -294,3 +294,16 @@ def test_a_correction_and_a_new_study_of_the_patient_do_not_miss_each_other(firs
     assert list(Study.objects.values_list("patient_name", flat=True)) == ["Moyo^Tariro"] * 2
     correct.undo(Correction.objects.get().pk, actor="rutendo")
     assert set(Study.objects.values_list("patient_name", flat=True)) == {"Mukwindidza^Tendai", "Dube^Themba"}
+
+
+def test_what_a_study_tells_of_somebody_else_under_the_same_number_fills_no_gap() -> None:
+    other = {
+        "StudyInstanceUID": "1.2.9",
+        "SeriesInstanceUID": "1.2.9.1",
+        "PatientName": "Dube^Themba",
+        "PatientSex": "M",
+    }
+    add(candidate("1.1", PatientBirthDate=""), candidate("1.2", PatientBirthDate="19990101", **other))
+    patient = Patient.objects.get()
+    assert (patient.name, patient.birth_date, patient.sex) == ("Mukwindidza^Tendai", "", "")
+    assert Study.objects.get(uid="1.2.9").patient_birth_date == "19990101"
