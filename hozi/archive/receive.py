@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import hashlib
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -88,6 +89,7 @@ class Receiver:
         self._incoming = incoming()
         self._volume = volume()
         self._index = Index()
+        self._placing = threading.Lock()  # who replaces a damaged file brings file and row in line, one at a time
         self._unsettled: deque[Whole] = deque()
         self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
@@ -191,12 +193,13 @@ class Receiver:
 
     def _put_once(self, whole: Whole, key: str) -> None:
         """Puts an object into quarantine, unless the same one lies there already."""
-        if self._holds(key, whole.sha256):
-            whole.file.discard()
-            return
-        # Another sender's copy may have a header of another length.
-        ExceptionCase.objects.filter(key=key).update(dataset_offset=whole.offset, length=whole.length)
-        self._volume.put(whole.file.path, key)
+        with self._placing:
+            if self._holds(key, whole.sha256):
+                whole.file.discard()
+                return
+            # Another sender's copy may have a header of another length.
+            ExceptionCase.objects.filter(key=key).update(dataset_offset=whole.offset, length=whole.length)
+            self._volume.put(whole.file.path, key)
 
     def _holds(self, key: str, sha256: str) -> bool:
         """Whether the file under that key is there, and holds the dataset with that hash."""
@@ -217,13 +220,14 @@ class Receiver:
             if self._volume.size(key) is not None:
                 break
             time.sleep(_PATIENCE_SECONDS / _PATIENCE_STEPS)
-        if self._holds(key, whole.sha256):
-            whole.file.discard()
-            return
-        StoredObject.objects.filter(key=key).update(
-            header_sha256=whole.header_sha256, dataset_offset=whole.offset, length=whole.length
-        )
-        self._volume.put(whole.file.path, key)
+        with self._placing:
+            if self._holds(key, whole.sha256):
+                whole.file.discard()
+                return
+            StoredObject.objects.filter(key=key).update(
+                header_sha256=whole.header_sha256, dataset_offset=whole.offset, length=whole.length
+            )
+            self._volume.put(whole.file.path, key)
         log.warning("an object whose file was missing or damaged came again and was put back: %s", key)
 
     def take_in_leftovers(self) -> dict[str, int]:
