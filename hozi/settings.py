@@ -5,6 +5,7 @@ Set them in the environment with the prefix ``HOZI_``. `docs/operate/settings.md
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import socket
@@ -48,7 +49,7 @@ class Settings(BaseSettings):
     dicom_host: str = Field("0.0.0.0", description="Address on which the DICOM listener listens.")  # noqa: S104
     dicom_port: int = Field(11112, ge=0, le=65535, description="Port of the DICOM listener; 0 picks a free one.")
     dicom_tls_port: int | None = Field(
-        None, description="Port of the DICOM TLS listener (2762 is usual). Empty: switched off."
+        None, ge=0, le=65535, description="Port of the DICOM TLS listener (2762 is usual). Empty: switched off."
     )
     tls_certificate: Path | None = Field(None, description="PEM file with this archive's certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file with the private key to it.")
@@ -205,10 +206,14 @@ class Settings(BaseSettings):
         raise ValueError("HOZI_DATABASE_URL must begin with sqlite:/// or postgresql://")
 
 
-def unknown_variables() -> list[str]:
-    """Variables of the environment that look like settings and are none: mistyped, perhaps."""
-    known = {f"HOZI_{name.upper()}" for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith("HOZI_") and name.upper() not in known)
+def unknown_variables() -> dict[str, str]:
+    """Variables of the environment that look like settings and are none: mistyped, perhaps. And what was meant."""
+    known = [f"HOZI_{name.upper()}" for name in Settings.model_fields]
+    unknown = sorted(name for name in os.environ if name.startswith("HOZI_") and name.upper() not in known)
+    near = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+    return {
+        name: f"did you mean {meant[0]}?" if meant else "see docs/operate/settings.md" for name, meant in near.items()
+    }
 
 
 HOZI = Settings()  # type: ignore[call-arg]  # every field has a default

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of its own for a run of tests: `python -m tests.postgresql COMMAND ...`.
+"""A PostgreSQL server of one's own, on loopback: for a command, for the torture, for the benchmark.
 
-Starts one in a temporary folder on a free loopback port, runs the command with `HOZI_TEST_DATABASE_URL` set to it,
-stops and removes it, and ends as the command ended.
+`python -m tests.postgresql pytest -m database` runs a command with a server for it (`HOZI_TEST_DATABASE_URL`).
+Needs Debian's `postgresql`, or any other that has `initdb` and `postgres`; nothing of the server is left afterwards.
 """
 
 from __future__ import annotations
@@ -20,55 +20,104 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.peers import free_port, program
 
 START_SECONDS = 60
 
+#: For tests: many connections, and no flushes, since nothing of it is to outlive the test.
+FOR_TESTS = {"max_connections": "300", "fsync": "off", "log_min_messages": "fatal"}
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """A running server with an empty database; yields its URL. Nothing of it is left afterwards."""
-    account = _unprivileged_account()
-    folder = Path(tempfile.mkdtemp(prefix="hozi-postgresql-"))
-    try:
-        password = secrets.token_urlsafe(16)
-        password_file = folder / "password"
-        password_file.write_text(password)
-        if account:
-            for path in (folder, password_file):
-                shutil.chown(path, account["user"], account["group"])
+
+class Server:
+    """A server whose data lies in ``folder``; ``settings`` go before those of its own. Raises FileNotFoundError
+    where PostgreSQL is not on this machine."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], log: Path | None = None) -> None:
+        self.port = free_port()
+        self._password = secrets.token_urlsafe(16)
+        self._account = _unprivileged_account()
+        self._folder = folder
+        self._settings = settings
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        password = folder / "password"
+        password.write_text(self._password)
+        if self._account:
+            for path in (folder, password):
+                shutil.chown(path, self._account["user"], self._account["group"])
         subprocess.run(
             [
-                *(program("initdb"), "--pgdata", str(folder / "data"), "--username=hozi"),
-                *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C"),
-                "--no-sync",
+                *(program("initdb"), "--pgdata", str(folder / "data"), "--username=hozi", "--encoding=UTF8"),
+                *("--locale=C", "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync"),
             ],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=folder,
-            **account,
+            **self._account,
         )
-        port = free_port()
-        process = subprocess.Popen(
-            [
-                *(program("postgres"), "-D", str(folder / "data"), "-p", str(port)),
-                *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
-                *("-c", "max_connections=300", "-c", "fsync=off", "-c", "log_min_messages=fatal"),
-            ],
-            cwd=folder,
-            **account,
-        )
+
+    def url(self, database: str) -> str:
+        """How to reach a database of it."""
+        return f"postgresql://hozi:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def create(self, database: str) -> str:
+        """Makes an empty database; returns its URL. Another one of that name is dropped before."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+            connection.execute(f'CREATE DATABASE "{database}"')
+        return self.url(database)
+
+    def start(self) -> None:
+        """Starts it on its data; returns when it answers."""
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._folder), **self._settings}
+        command = [program("postgres"), "-D", str(self._folder / "data"), "-p", str(self.port)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = subprocess.Popen(command, cwd=self._folder, stdout=output, stderr=output, **self._account)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL for the server and everything that it has started."""
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        family = [server, *server.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(family, timeout=START_SECONDS)
+
+    def stop(self) -> None:
+        """Stops it, if it runs; does not wait for its clients (PostgreSQL's fast shutdown)."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(START_SECONDS)
+
+
+@contextlib.contextmanager
+def server(settings: dict[str, str]) -> Iterator[Server]:
+    """A running server in a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="hozi-postgresql-"))
+    try:
+        running = Server(folder, settings)
         try:
-            url = f"postgresql://hozi:{password}@127.0.0.1:{port}"
-            _wait_until_it_answers(f"{url}/postgres", process)
-            with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-                connection.execute("CREATE DATABASE hozi")
-            yield f"{url}/hozi"
+            running.start()
+            yield running
         finally:
-            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: it does not wait for clients
-            process.wait(START_SECONDS)
+            running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -84,18 +133,6 @@ def _unprivileged_account() -> dict[str, Any]:
     raise SystemExit("PostgreSQL does not run as root, and there is no user postgres or nobody")
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=5).close()
-            return
-        except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
 def main() -> int:
     """Runs the command that the command line names, with a server for it."""
 
@@ -103,9 +140,10 @@ def main() -> int:
         raise SystemExit(143)
 
     signal.signal(signal.SIGTERM, stop)
-    with server() as url:
+    with server(FOR_TESTS) as running:
+        url = running.create("hozi")
         return subprocess.run(sys.argv[1:], env={**os.environ, "HOZI_TEST_DATABASE_URL": url}).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -57,10 +57,6 @@ class Damaged(HoziError):
     """A stored file is not what the index says of it."""
 
 
-class NoCommonSyntax(HoziError):
-    """The receiver takes the object in no transfer syntax in which the archive can give it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One object that the archive holds, and how to open it."""

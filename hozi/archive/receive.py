@@ -13,7 +13,6 @@ import dataclasses
 import errno
 import hashlib
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -21,8 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
 
 from hozi.archive.arrived import (
     UNFINISHED,
@@ -89,7 +90,6 @@ class Receiver:
         self._incoming = incoming()
         self._volume = volume()
         self._index = Index()
-        self._placing = threading.Lock()  # who replaces a damaged file brings file and row in line, one at a time
         self._unsettled: deque[Whole] = deque()
         self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
@@ -193,22 +193,7 @@ class Receiver:
 
     def _put_once(self, whole: Whole, key: str) -> None:
         """Puts an object into quarantine, unless the same one lies there already."""
-        with self._placing:
-            if self._holds(key, whole.sha256):
-                whole.file.discard()
-                return
-            # Another sender's copy may have a header of another length.
-            ExceptionCase.objects.filter(key=key).update(dataset_offset=whole.offset, length=whole.length)
-            self._volume.put(whole.file.path, key)
-
-    def _holds(self, key: str, sha256: str) -> bool:
-        """Whether the file under that key is there, and holds the dataset with that hash."""
-        try:
-            with self._volume.local(key) as path, path.open("rb") as file:
-                file.seek(part10.read_header(file).dataset_offset)
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-        except (Missing, Unreadable):
-            return False
+        self._put_unless_sound(whole, key, ExceptionCase.objects.all())
 
     def _drop_or_replace(self, whole: Whole, key: str) -> None:
         """Drops a second copy, once the first one is seen to be there and sound: success must be true.
@@ -220,15 +205,41 @@ class Receiver:
             if self._volume.size(key) is not None:
                 break
             time.sleep(_PATIENCE_SECONDS / _PATIENCE_STEPS)
-        with self._placing:
-            if self._holds(key, whole.sha256):
-                whole.file.discard()
-                return
-            StoredObject.objects.filter(key=key).update(
-                header_sha256=whole.header_sha256, dataset_offset=whole.offset, length=whole.length
-            )
-            self._volume.put(whole.file.path, key)
-        log.warning("an object whose file was missing or damaged came again and was put back: %s", key)
+        if self._put_unless_sound(whole, key, StoredObject.objects.all()):
+            log.warning("an object whose file was missing or damaged came again and was put back: %s", key)
+
+    def _put_unless_sound(self, whole: Whole, key: str, rows: QuerySet[Any]) -> bool:
+        """Puts the file under the key, or drops it where a sound one is; tells whether it was put.
+
+        The row of that key then describes this file, whose header may be another one. It is locked meanwhile: copies
+        that come at once, to whatever process, take turns.
+        """
+        if not self._holds(key, whole.sha256, rows):
+            with transaction.atomic():
+                list(rows.select_for_update().filter(key=key))
+                if not self._holds(key, whole.sha256, rows):
+                    told: dict[str, Any] = {"dataset_offset": whole.offset, "length": whole.length}
+                    if rows.model is StoredObject:
+                        told["header_sha256"] = whole.header_sha256
+                    rows.filter(key=key).update(**told)
+                    self._volume.put(whole.file.path, key)
+                    return True
+        whole.file.discard()
+        return False
+
+    def _holds(self, key: str, sha256: str, rows: QuerySet[Any]) -> bool:
+        """Whether the file under that key is there and holds the dataset with that hash, behind the header it had."""
+        expected = rows.filter(key=key).values_list("header_sha256", flat=True) if rows.model is StoredObject else ()
+        try:
+            with self._volume.local(key) as path, path.open("rb") as file:
+                offset = part10.read_header(file).dataset_offset
+                file.seek(0)
+                header = hashlib.sha256(file.read(offset)).hexdigest()
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256 and all(
+                    header == one for one in expected
+                )
+        except (Missing, Unreadable):
+            return False
 
     def take_in_leftovers(self) -> dict[str, int]:
         """Goes on with what a crash left in the incoming area; returns how many files had which fate.

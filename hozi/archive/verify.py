@@ -87,6 +87,13 @@ def _rows() -> Iterator[dict[str, Any]]:
 
 
 def _compare(row: dict[str, Any], hashes: bool) -> Iterator[Fault]:
+    try:
+        yield from _differences(row, hashes)
+    except OSError:
+        yield Fault("unreadable", row["key"], row["uid"])
+
+
+def _differences(row: dict[str, Any], hashes: bool) -> Iterator[Fault]:
     size = volume().size(row["key"])
     if size is None:
         time.sleep(_ON_ITS_WAY_SECONDS)
@@ -100,9 +107,6 @@ def _compare(row: dict[str, Any], hashes: bool) -> Iterator[Fault]:
             header, dataset = _hashes(row["key"], row["dataset_offset"])
         except Missing:
             yield Fault("missing", row["key"], row["uid"])
-            return
-        except OSError:
-            yield Fault("unreadable", row["key"], row["uid"])
             return
         if dataset != row["sha256"]:
             yield Fault("damaged", row["key"], row["uid"])

@@ -25,10 +25,6 @@ class Unreadable(HoziError):
     """Bytes that do not follow the format that they claim to follow, or that exceed a limit."""
 
 
-class Contradiction(HoziError):
-    """Two statements about the same object that cannot both be true."""
-
-
 class Unavailable(HoziError):
     """Not possible now, possible later: no room, no route, a database that does not answer."""
 

@@ -227,7 +227,9 @@ def test_nothing_commits_before_the_bytes_are_flushed(archive: RunningArchive, m
             dataset = image()
             origin = Origin(actor="CT1", facility="MAIN", issuer="MAIN")
             receiver.receive(Announced(sop_class, dataset.SOPInstanceUID, EXPLICIT), origin, [encoded(dataset)])
-            assert [one for one in happened if one != "names"] == ["flush", "commit"]
+            order = [one for one in happened if one != "names"]
+            # What goes to quarantine has its place described in a transaction of its own, after the case is there.
+            assert order == (["flush", "commit"] if sop_class == CT else ["flush", "commit", "commit"])
             assert happened[:1] == (["names"] if sop_class == CT else ["flush"])
     finally:
         receiver.close()

@@ -6,13 +6,14 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from pydicom.dataset import Dataset
 
@@ -300,7 +301,8 @@ def test_the_very_bytes_are_flushed_before_the_commit(
         watched.happened.clear()
     result = bring(counter, dataset)
     assert result is (Result.STORED if then is None else Result.QUARANTINED)
-    assert watched.kinds == ["flush", "commit"]
+    # A case is there before its place is described: both after the flush.
+    assert watched.kinds == ["flush", "commit", *(["commit"] if then is not None else [])]
     [(inode, content)] = [(inode, content) for kind, inode, content in watched.happened if kind == "flush"]
     [path] = [path for path in objects().rglob("*.dcm") if path.stat().st_ino == inode]
     assert path.read_bytes() == content  # nothing was written after the flush: no header, no last block
@@ -426,3 +428,50 @@ def test_a_series_brought_into_another_facilitys_study_is_stored_and_told_once(c
     assert verify().clean
     assert bring(counter, image(**same_study), facility="MAIN") is Result.STORED
     assert len(list(open_cases())) == 1  # its own facility's series is nothing to tell
+
+
+@pytest.mark.parametrize("in_quarantine", [False, True], ids=["stored", "in quarantine"])
+def test_copies_that_come_at_once_for_a_damaged_file_leave_file_and_index_in_line(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, in_quarantine: bool
+) -> None:
+    """Each has a header of another length: the index must say how long that of the file is that stays."""
+    known = image()
+    assert bring(counter, known, "FIRST") is Result.STORED
+    dataset = image(SOPInstanceUID=known.SOPInstanceUID, PatientSex="M") if in_quarantine else known
+    if in_quarantine:
+        assert bring(counter, dataset, "FIRST") is Result.QUARANTINED
+    row = ExceptionCase.objects.get() if in_quarantine else StoredObject.objects.get()
+    flip(objects() / row.key)
+    put = FolderVolume.put
+
+    def slow(self: FolderVolume, source: Path, key: str) -> None:
+        time.sleep(0.3)
+        put(self, source, key)
+
+    monkeypatch.setattr(FolderVolume, "put", slow)
+
+    def store(device: str) -> None:
+        try:
+            bring(counter, dataset, device)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=store, args=(device,)) for device in ("CT1", "ANOTHER-SCANNER", "MAGNET")]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert verify().clean
+
+
+def test_a_damaged_header_is_replaced_by_that_of_a_good_copy(counter: Counter) -> None:
+    dataset = image()
+    bring(counter, dataset)
+    path = objects() / StoredObject.objects.get().key
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(data)
+    assert [fault.kind for fault in verify().faults] == ["header"]
+    assert bring(counter, dataset, "ANOTHER-SCANNER") is Result.DUPLICATE
+    assert verify().clean

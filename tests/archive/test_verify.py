@@ -123,3 +123,14 @@ def test_a_file_that_takes_its_time_to_its_place_is_no_fault(ct1: Caller, monkey
                 thread.join()
         assert told == [status]
     assert (verify().objects, verify().quarantined, verify().faults) == (2, 1, [])
+
+
+def test_a_file_that_the_disk_cannot_even_look_up_does_not_stop_it(ct1: Caller) -> None:
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    stored = StoredObject.objects.get(instance__uid=dataset.SOPInstanceUID)
+    path = HOZI.storage / "objects" / stored.key
+    path.unlink()
+    path.symlink_to(path.name)
+    assert faults() == [("unreadable", str(dataset.SOPInstanceUID))]
+    assert verify().objects == 2

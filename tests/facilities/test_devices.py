@@ -130,6 +130,50 @@ def test_what_another_process_changed_is_seen_within_two_seconds(monkeypatch: py
     assert call() == NotRecognised("calling-ae")
 
 
+def elsewhere(name: str, **facts: Any) -> None:
+    """A device's row appears or changes as if another process had done it: nothing here is told of it."""
+    if not Device.objects.filter(name=name).update(**facts):
+        facility = places.choose(None)
+        Device.objects.bulk_create([Device(name=name, facility=facility, **facts)])
+
+
+def test_who_was_admitted_in_another_process_is_known_at_the_first_call() -> None:
+    admit()
+    assert call("CT2") == NotRecognised("calling-ae")
+    elsewhere("CT2", ae_title="CT2", host="192.168.1.20")
+    known = call("CT2")
+    assert isinstance(known, Permit)
+    assert known.name == "CT2"
+
+
+@pytest.mark.parametrize(
+    ("called", "address", "subject", "changes"),
+    [
+        ("PACS", "192.168.1.20", SUBJECT, {"called_as": "PACS"}),
+        ("HOZI", "192.168.1.21", SUBJECT, {"host": "192.168.1.21"}),
+        ("HOZI", "192.168.1.20", "CN=new", {"tls_subject": "CN=new"}),
+    ],
+)
+def test_what_was_allowed_in_another_process_holds_at_the_first_call(
+    called: str, address: str, subject: str, changes: dict[str, Any]
+) -> None:
+    admit(tls_subject=SUBJECT)
+    assert isinstance(call("CT1", called, address, subject), NotRecognised)
+    elsewhere("CT1", **changes)
+    assert isinstance(call("CT1", called, address, subject), Permit)
+
+
+def test_a_destination_from_another_process_is_known_at_the_first_question() -> None:
+    admit()
+    assert devices.destination("VIEW1") is None
+    elsewhere("View", ae_title="VIEW1", host="192.168.1.30")
+    assert devices.destination("VIEW1") is None
+    elsewhere("View", port=11112, may_receive=True)
+    found = devices.destination("VIEW1")
+    assert found is not None
+    assert (found.name, found.port) == ("View", 11112)
+
+
 def test_images_go_to_devices_that_may_receive_and_have_a_port() -> None:
     admit("CT1", ae_title="CT1", port=104, may=["store"])
     view = admit("View", ae_title="VIEW1", host="192.168.1.30", port=11112, may=["receive"])

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "postgresql" in parts:
         with killable_postgresql() as server:
             home = folder / "postgresql"
-            sum_of_all.add(torture("postgresql", home, server.url, chosen.seed, numbers, say, server=server))
+            sum_of_all.add(torture("postgresql", home, server.create("hozi"), chosen.seed, numbers, say, server=server))
     if DISK in parts:
         sum_of_all.add(disk.all_ways(folder, chosen.seed, say))
     if sum_of_all.clean:

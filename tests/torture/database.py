@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import psutil
 import psycopg
 
 from tests import postgresql
@@ -21,8 +18,6 @@ try:
     from pysqlite3 import dbapi2 as sqlite3
 except ImportError:  # only Linux has it; elsewhere the system's is new enough
     import sqlite3
-
-_SECONDS = 60
 
 
 def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
@@ -42,62 +37,8 @@ def keep(url: str, folder: Path) -> None:
         subprocess.run([program, "--file", str(folder / "database.sql"), url], check=False)
 
 
-class Killable:
-    """A PostgreSQL server that `tests.postgresql` has started: with flushes switched on, and to be killed."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        port = urlsplit(url).port
-        [self._server] = [child for child in psutil.Process().children() if str(port) in child.cmdline()]
-        self._command = ["fsync=on" if word == "fsync=off" else word for word in self._server.cmdline()]
-        self._folder = self._server.cwd()
-        self._account: dict[str, Any] = {}
-        if psutil.Process().uids().effective == 0:
-            user, group = self._server.uids().effective, self._server.gids().effective
-            self._account = {"user": user, "group": group, "extra_groups": []}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.stop()
-        self.start()
-
-    def kill(self) -> None:
-        """SIGKILL for the server and everything that it has started."""
-        family = [self._server, *self._server.children(recursive=True)]
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        if self._process is not None:
-            self._process.wait()
-        psutil.wait_procs(family, timeout=_SECONDS)
-
-    def start(self) -> None:
-        """Starts the server on the same data; returns when it answers."""
-        self._process = subprocess.Popen(
-            self._command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._account
-        )
-        self._server = psutil.Process(self._process.pid)
-        deadline = time.monotonic() + _SECONDS
-        while True:
-            try:
-                psycopg.connect(self.url, connect_timeout=5).close()
-                return
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Stops the server; does not wait for its clients."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._server.send_signal(signal.SIGINT)
-            self._server.wait(_SECONDS)
-
-
 @contextlib.contextmanager
-def killable_postgresql() -> Iterator[Killable]:
-    """A PostgreSQL server for a run; nothing of it is left afterwards."""
-    with postgresql.server() as url:
-        server = Killable(url)
-        try:
-            yield server
-        finally:
-            server.stop()
+def killable_postgresql() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server that flushes, and is to be killed; nothing of it is left afterwards."""
+    with postgresql.server({**postgresql.FOR_TESTS, "fsync": "on"}) as server:
+        yield server

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.peers import find
+from tests.postgresql import Server
 from tests.torture import checking, database
 from tests.torture.commitments import Commitments, listening
-from tests.torture.database import Killable
 from tests.torture.ledger import Ledger
 from tests.torture.objects import Maker, plan
 from tests.torture.running import Archive, Broken
@@ -59,7 +59,7 @@ class Run:
     """Rounds on one database, each of which begins with an archive that runs."""
 
     def __init__(
-        self, name: str, archive: Archive, commitments: Commitments | None, seed: int, say: Say, server: Killable | None
+        self, name: str, archive: Archive, commitments: Commitments | None, seed: int, say: Say, server: Server | None
     ) -> None:
         self.name = name
         self.tally = Tally()
@@ -236,7 +236,7 @@ def torture(
     numbers: range,
     say: Say,
     *,
-    server: Killable | None = None,
+    server: Server | None = None,
     with_commitments: bool = True,
 ) -> Tally:
     """Rounds ``numbers`` on one database; the home folder is kept when something is wrong, and removed when not.

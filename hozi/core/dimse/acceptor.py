@@ -64,7 +64,6 @@ class Acceptor:
     ``decide`` answers a proposal, ``serve`` works on an association until it is over. Both run in the connection's
     thread. What ``serve`` raises ends its association by an A-ABORT; the log gets the error's kind and place only.
     ``max_pdu``: what we say a peer may send at once; longer PDUs are read all the same.
-    ``share_port``: several processes may listen at the same port, and the system deals the connections out.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class Acceptor:
         limits: AcceptorLimits | None = None,
         timeouts: Timeouts | None = None,
         max_pdu: int = DEFAULT_MAX_PDU,
-        share_port: bool = False,
     ) -> None:
         self.decide = decide
         self.serve = serve
@@ -88,7 +86,6 @@ class Acceptor:
         self.limits = limits or AcceptorLimits()
         self.slots = Slots(self.limits)
         self._address = (host, port)
-        self._share_port = share_port
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -107,19 +104,16 @@ class Acceptor:
         host, port = self._address
         if host:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-            self._listener = socket.create_server(
-                (host, port), family=family, backlog=_BACKLOG, reuse_port=self._share_port
-            )
+            self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         elif socket.has_dualstack_ipv6():
             self._listener = socket.create_server(
                 (host, port),
                 family=socket.AF_INET6,
                 backlog=_BACKLOG,
-                reuse_port=self._share_port,
                 dualstack_ipv6=True,
             )
         else:
-            self._listener = socket.create_server((host, port), backlog=_BACKLOG, reuse_port=self._share_port)
+            self._listener = socket.create_server((host, port), backlog=_BACKLOG)
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dimse-accept", daemon=True)
         self._thread.start()
 

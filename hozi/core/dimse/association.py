@@ -71,7 +71,7 @@ class Association(Conversation):
 
         What is left unread of the message before is skipped. A C-CANCEL for an operation that has ended is ignored.
         """
-        with self._watch:
+        with self._watch():
             self._cancels.clear()
             if self._early:
                 return self._early.popleft()
@@ -110,7 +110,7 @@ class Association(Conversation):
         for name, value in elements.items():
             setattr(response, name, value)
         if self._current is message:
-            with self._watch:
+            with self._watch():
                 self._skip_dataset()
         self._send(message.context, response, None if identifier is None else (identifier,))
         if not is_pending(status):
@@ -122,7 +122,7 @@ class Association(Conversation):
         True also when the peer has asked for a release meanwhile, which `receive` will answer. The identifier of the
         request has to be read before. Raises when the peer has gone.
         """
-        with self._watch:
+        with self._watch():
             while not (self._release_asked or message_id in self._cancels or self._inbound.in_dataset):
                 if len(self._early) >= _EARLY_REQUESTS:
                     break
@@ -249,7 +249,7 @@ class Association(Conversation):
     def _await(self, message_id: int, field: int, on_store: Callable[[Message], int] | None = None) -> Message:
         """Wait for a response to our request, serving C-STORE requests meanwhile when they are awaited."""
         while True:
-            with self._watch:
+            with self._watch():
                 if self._early and self._inbound.in_dataset:
                     raise ProtocolError("a request where a response was due", UNEXPECTED_PDU)
                 self._skip_dataset()

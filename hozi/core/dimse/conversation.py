@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -16,26 +17,6 @@ from hozi.core.dimse.message import Message
 from hozi.core.dimse.terms import AssociateAnswer, AssociateRequest, Context, Peer, Timeouts
 from hozi.core.dimse.transport import Piece, Transport
 from hozi.core.errors import HoziError
-
-
-class _Watch:
-    """Ends the conversation in the right way when something in the block says that it cannot go on."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            return
-        if isinstance(error, ProtocolError):
-            self._conversation.end(pdu.encode_abort(PROVIDER, error.abort_reason))
-        elif isinstance(error, TimedOut):
-            self._conversation.end(pdu.encode_abort(PROVIDER, 0))
-        elif isinstance(error, (Aborted, Lost)):
-            self._conversation.close()
 
 
 class Conversation:
@@ -81,10 +62,20 @@ class Conversation:
         self._last_message_id = 0
         transport.enlarge()
 
-    @property
-    def _watch(self) -> _Watch:
-        # Made anew each time: kept, it would be a cycle, and the buffers would wait for the garbage collector.
-        return _Watch(self)
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Ends the conversation in the right way when something in the block says that it cannot go on."""
+        try:
+            yield
+        except ProtocolError as error:
+            self.end(pdu.encode_abort(PROVIDER, error.abort_reason))
+            raise
+        except TimedOut:
+            self.end(pdu.encode_abort(PROVIDER, 0))
+            raise
+        except (Aborted, Lost):
+            self.close()
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -103,7 +94,7 @@ class Conversation:
         When both sides ask at the same time, the acceptor's release completes first (PS3.8 §7.2.1.5).
         """
         try:
-            with self._watch:
+            with self._watch():
                 self._skip_dataset()
                 if self._release_asked:
                     self._answer_release()
@@ -178,7 +169,7 @@ class Conversation:
 
     def _fragments(self, message: Message) -> Iterator[memoryview]:
         if self._current is message:
-            with self._watch:
+            with self._watch():
                 yield from self._inbound.dataset()
 
     def _skip_dataset(self) -> None:
@@ -211,7 +202,7 @@ class Conversation:
     def _raise_last_word(self, error: Lost) -> None:
         """A connection that broke while sending may hold the A-ABORT that says so."""
         try:
-            with self._watch:
+            with self._watch():
                 while self._inbound.look() is not Event.NOTHING_YET and not self._inbound.in_dataset:
                     pass
         except Aborted as aborted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import stat
@@ -53,9 +52,7 @@ def variables(settings: Settings) -> Iterator[Finding]:
     """No variable of the environment is a setting that was mistyped."""
     from hozi.settings import unknown_variables
 
-    for name in unknown_variables():
-        meant = difflib.get_close_matches(name, [f"HOZI_{field.upper()}" for field in type(settings).model_fields], 1)
-        advice = f"did you mean {meant[0]}?" if meant else "see docs/operate/settings.md"
+    for name, advice in unknown_variables().items():
         yield Finding("warn", "settings", f"{name} is no setting", advice)
 
 

@@ -54,8 +54,8 @@ def serve(
     [name, what] = [parts[0], f"Hozi's part {parts[0]}"] if len(parts) == 1 else ["serve", "Hozi"]
     logs.configure(settings.log_level, part=name, as_json=as_json or None)
     if not supervisor:
-        for variable in unknown_variables():
-            log.warning("no such setting; see docs/operate/settings.md", variable=variable)
+        for variable, advice in unknown_variables().items():
+            log.warning("no such setting", variable=variable, advice=advice)
     if "dimse" in parts:
         _check_tls(settings)
     with alone(run / f"{name}.lock", what):

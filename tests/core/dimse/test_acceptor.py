@@ -491,14 +491,3 @@ def test_it_listens_on_all_addresses_and_knows_callers_by_their_plain_address() 
     finally:
         acceptor.stop(0)
     assert addresses == ["127.0.0.1"]
-
-
-def test_several_acceptors_can_share_a_port(received: Received) -> None:
-    with listening(received.serve, share_port=True) as first:
-        second = Acceptor("127.0.0.1", first.port, decide=accept_everything, serve=received.serve, share_port=True)
-        second.start()
-        try:
-            assert all(echo_works(first.port) for _ in range(10))
-        finally:
-            second.stop(0)
-        assert echo_works(first.port)

@@ -190,9 +190,10 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_it_can_be_started_aga
     parts = [archive.ready(part)["pid"] for part in ("dimse", "worker")]
     process.kill()
     process.communicate()
-    wait_for(lambda: all(map(gone, parts)))
+    assert wait_for(lambda: all(map(gone, parts)))
     archive.start()
-    wait_for(lambda: archive.ready("dimse")["pid"] not in parts and call(archive.ready("dimse")["port"]).is_rejected)
+    again = wait_for(lambda: (told := archive.ready("dimse"))["pid"] not in parts and told)
+    assert call(again["port"]).is_rejected  # it serves: CT1 is not admitted
 
 
 def test_a_port_that_is_taken_is_told_in_one_line_and_tried_again(archive: Archive) -> None:

@@ -19,6 +19,7 @@ from pynetdicom import AE
 from hozi.core.dicom import part10
 from tests.archive_running import PATIENT_ROOT, STUDY_ROOT, Caller, RunningArchive, identifier
 from tests.corpus import CORPUS, rows
+from tests.doors.dimse.test_corpus import quick
 from tests.orthanc import Orthanc, orthanc
 
 pytestmark = [pytest.mark.orthanc, pytest.mark.filterwarnings("ignore::UserWarning:pydicom")]
@@ -177,7 +178,8 @@ def stored_in_both(caller: Caller, peer: Orthanc) -> int:
             batches.setdefault(header.transfer_syntax, []).append(found)
     taken = set()
     for syntax, batch in batches.items():
-        with caller.associated(*[(sop_class, [syntax]) for sop_class in sorted({one[0] for one in batch})]) as sending:
+        contexts = [(sop_class, [syntax]) for sop_class in sorted({found[0] for found in batch})]
+        with caller.associated(*contexts) as established, quick(established) as sending:
             for sop_class, uid, data, offset in batch:
                 if caller.store_on(sending, data[offset:], sop_class, uid)[0] == SUCCESS:
                     peer.call("/instances", data)
@@ -195,10 +197,11 @@ def answers(port: int, called: str, questions: list[Dataset], root: dict[str, An
         association = ae.associate("127.0.0.1", port, ae_title=called)
         assert association.is_established
         found = []
-        for question in part:
-            said = list(association.send_c_find(question, root["find"]))
-            assert said[-1][0].Status == SUCCESS
-            found += [match for _, match in said if match is not None]
+        with quick(association):
+            for question in part:
+                said = list(association.send_c_find(question, root["find"]))
+                assert said[-1][0].Status == SUCCESS
+                found += [match for _, match in said if match is not None]
         association.release()
         return found
 
@@ -326,7 +329,7 @@ def same_is_found_at_the_other_levels(sides: Sides) -> None:
     """Questions at the levels PATIENT, SERIES and IMAGE find the same on both sides, and not nothing."""
     series, images = sides.ours["SERIES"], sides.ours["IMAGE"]
     studies = Counter(one["StudyInstanceUID"] for one in series.values())
-    above = {
+    above: dict[str, list[dict[str, str]]] = {
         "PATIENT": [{}],
         "SERIES": [{"StudyInstanceUID": uid} for uid, count in studies.items() if count > 1],
         "IMAGE": [

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.db import DatabaseError, connection
 
 from hozi.archive import receive
+from hozi.archive.models import StoredObject
 from hozi.audit.models import Event
 from hozi.audit.record import Code, Outcome
+from hozi.doors.dimse import find
 from hozi.facilities import devices, places
+from hozi.facilities.models import Device
 from hozi.settings import HOZI
 from tests.archive_running import Caller, RunningArchive, identifier
+from tests.doors.cli.conftest import program
 from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
 from tests.doors.dimse.test_commitment import ask, listening, stored
 
@@ -137,3 +147,109 @@ def test_a_device_is_known_at_once_when_another_process_admits_it(archive: Runni
     assert devices.destination("VIEW1") is not None
     assert Caller(archive, "VIEW1").find("STUDY", PatientName="") == []
     assert not devices.recent()
+
+
+def test_a_device_that_may_not_retrieve_or_ask_for_commitment(archive: RunningArchive) -> None:
+    with archive.destination("VIEW1", [(CT, [EXPLICIT])]) as moved:
+        ct1 = archive.admit("CT1", may=())
+        assert ct1.move("STUDY", "VIEW1", StudyInstanceUID="1.2.3")[-1][0].Status == 0x0124
+        assert ask(ct1, [(CT, "1.2.3")]) == 0x0124
+    assert moved.objects == {}
+    assert refused("0124") == [
+        (Code.INSTANCES_TRANSFERRED, "CT1", "127.0.0.1"),
+        (Code.INSTANCES_ACCESSED, "CT1", "127.0.0.1"),
+    ]
+
+
+def test_who_may_do_one_thing_may_not_do_the_others(archive: RunningArchive) -> None:
+    brings, asks = archive.admit("CT1", may=("store",)), archive.admit("VIEW1", may=("query",))
+    dataset = image()
+    assert brings.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    assert brings.ask(identifier("STUDY", PatientName=""))[0] == [0x0124]
+    assert asks.store(encoded(image()), CT, "1.2.3")[0] == 0x0124
+    assert asks.get("STUDY", StudyInstanceUID=dataset.StudyInstanceUID, classes=[(CT, [EXPLICIT])]).status == 0x0124
+    assert [actor for _, actor, _ in refused("0124")] == ["CT1", "VIEW1", "VIEW1"]
+    assert StoredObject.objects.count() == 1
+
+
+def test_another_facility_s_study_cannot_be_sent_anywhere_either(archive: RunningArchive) -> None:
+    with archive.destination("VIEW1", [(CT, [EXPLICIT])]) as moved:
+        ct1, ct2 = two_facilities(archive)
+        dataset = image()
+        assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+        final, _ = ct2.move("STUDY", "VIEW1", StudyInstanceUID=str(dataset.StudyInstanceUID))[-1]
+        assert (final.Status, moved.objects) == (0, {})
+        [row] = Event.objects.filter(code=Code.SECURITY_ALERT, actor="CT2")
+        assert (row.address, row.outcome, row.detail["objects"]) == ("127.0.0.1", Outcome.MINOR_FAILURE, 1)
+        # Who may see it gets it, and nobody is alarmed.
+        assert ct1.move("STUDY", "VIEW1", StudyInstanceUID=str(dataset.StudyInstanceUID))[-1][0].Status == 0
+    assert list(moved.objects) == [dataset.SOPInstanceUID]
+    assert Event.objects.filter(code=Code.SECURITY_ALERT, detail__reason="of another facility").count() == 1
+
+
+def test_the_log_of_what_was_refused_and_failed_names_no_patient(
+    archive: RunningArchive, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise DatabaseError("duplicate key: (Chikomba^Rutendo, 19791112)")
+
+    ct1 = archive.admit("CT1")
+    nobody = archive.admit("CT9", may=())
+    dataset = image()
+    with caplog.at_level(logging.DEBUG):
+        assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+        assert nobody.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0x0124
+        other = image(SOPInstanceUID=dataset.SOPInstanceUID, PatientComments="Chikomba again")
+        assert ct1.store(encoded(other), CT, other.SOPInstanceUID)[0] == 0xB000
+        assert ct1.store(encoded(dataset)[:-9], CT, dataset.SOPInstanceUID)[0] == 0xC000
+        ct1.ask(identifier("", PatientName="Chikomba^Rutendo"))
+        ct1.ask(identifier("STUDY", PatientName="Chikomba^R*"))
+        (HOZI.storage / "objects" / StoredObject.objects.get(instance__uid=dataset.SOPInstanceUID).key).unlink()
+        ct1.get("STUDY", StudyInstanceUID=dataset.StudyInstanceUID, classes=[(CT, [EXPLICIT])])
+        monkeypatch.setattr(find, "find", fail)
+        assert ct1.ask(identifier("STUDY", PatientName="Chikomba^Rutendo"))[0] == [0x0110]
+    ours = [record for record in caplog.records if record.name.startswith("hozi")]
+    told = "\n".join(logging.Formatter().format(record) for record in ours)
+    assert "an object cannot be given" in told
+    assert "incident" in told
+    assert not [word for word in ("Chikomba", "Rutendo", "19791112", "A-77", "duplicate") if word in told]
+
+
+def test_a_device_that_another_process_admits_is_served_at_its_next_call(
+    archive: RunningArchive, tmp_path: Path
+) -> None:
+    where = urlsplit(os.environ.get("HOZI_DATABASE_URL") or "sqlite:///")
+    name = str(connection.settings_dict["NAME"])
+    database = f"sqlite:///{name}" if where.scheme == "sqlite" else where._replace(path=f"/{name}").geturl()
+
+    def hozi(*arguments: str) -> None:
+        done = program("device", *arguments, HOZI_HOME=str(tmp_path / "home"), HOZI_DATABASE_URL=database)
+        assert done.returncode == 0, done.stderr
+
+    ct1 = archive.admit("CT1")
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    stranger = Caller(archive, "VIEW1")
+    with pytest.raises(AssertionError, match="did not accept"):
+        stranger.find("STUDY", PatientName="")
+    [knock] = devices.recent()
+    hozi("admit", str(knock.pk), "Viewer")
+    assert len(stranger.find("STUDY", PatientName="")) == 1
+    hozi("add", "Scanner", "--ae", "CT7", "--host", "127.0.0.1")
+    assert len(Caller(archive, "CT7").find("STUDY", PatientName="")) == 1
+    assert devices.recent() == []
+
+
+def test_a_destination_that_was_admitted_elsewhere_is_sent_to_at_once(archive: RunningArchive) -> None:
+    ct1 = archive.admit("CT1")
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    names: dict[str, Any] = {"StudyInstanceUID": str(dataset.StudyInstanceUID)}
+    with archive.destination("VIEW1", [(CT, [EXPLICIT])]) as moved:
+        row = Device.objects.get(ae_title="VIEW1")
+        Device.objects.filter(pk=row.pk).delete()
+        devices.forget()
+        assert ct1.move("STUDY", "VIEW1", **names)[-1][0].Status == 0xA801
+        row.save(force_insert=True)  # as another process would: nothing here is told of it
+        assert ct1.move("STUDY", "VIEW1", **names)[-1][0].Status == 0
+    assert list(moved.objects) == [dataset.SOPInstanceUID]
