@@ -38,7 +38,7 @@ def _find_sync_file_range() -> Callable[[int], object]:
     return lambda handle: function(handle, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
-_begin_to_write_out = _find_sync_file_range()
+begin_to_write_out = _find_sync_file_range()
 
 
 class Arrival:
@@ -70,7 +70,7 @@ class Arrival:
         self._unwritten += len(chunk)
         if self._unwritten >= _WRITE_OUT_EVERY:
             self._unwritten = 0
-            _begin_to_write_out(self._file.fileno())
+            begin_to_write_out(self._file.fileno())
 
     def complete(self, header: bytes) -> None:
         """Everything has come: the file can be read now, and begins with this header, as long as the first one."""
