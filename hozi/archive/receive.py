@@ -106,6 +106,8 @@ class Receiver:
         self._need_room()
         try:
             whole = self._arrive(announced, origin, chunks)
+            if preamble == "executable":
+                _record_preamble(whole)
             try:
                 receipt = self._settle(whole)
             except DatabaseError:
@@ -113,7 +115,7 @@ class Receiver:
                 raise
             self._settle_another()
             if preamble == "executable" and receipt.result is not Result.QUARANTINED:
-                _report_preamble(whole)
+                _ask_about_preamble(whole)
             return receipt
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -244,9 +246,8 @@ class Receiver:
     def take_in_leftovers(self) -> dict[str, int]:
         """Goes on with what a crash left in the incoming area; returns how many files had which fate.
 
-        Whole ones are taken in as if they had just arrived. Partial ones were never acknowledged: what came of them
-        from a device is set aside in quarantine, as an exception; what an import was copying is dropped, since the
-        file that it was copied from is where it was.
+        Whole ones are taken in as if they had just arrived. Partial ones were never acknowledged: what came of them is
+        set aside in quarantine, as an exception.
         """
         fates: dict[str, int] = {}
         for path in self._incoming.left_behind():
@@ -269,10 +270,8 @@ class Receiver:
             whole = nameless(path)
         if whole.sha256 == whole.expected_sha256:
             return self._settle(whole).result.value
-        if whole.origin.source == "import":
-            path.unlink()
-            return "half an import"
-        explanation = "the transfer was cut off when the server stopped; the sender has the object still"
+        still = "the file" if whole.origin.source == "import" else "the sender"
+        explanation = f"the transfer was cut off when the program stopped; {still} has the object still"
         self._quarantine(whole, Reason.INTERRUPTED, explanation)
         return "interrupted"
 
@@ -282,11 +281,16 @@ class Receiver:
         self._incoming.close()
 
 
-def _report_preamble(whole: Whole) -> None:
+def _record_preamble(whole: Whole) -> None:
+    """A program that lay in front of an object was left out: true whatever becomes of the object."""
+    detail = {"reason": Reason.EXECUTABLE_PREAMBLE.value}
+    record(dataclasses.replace(entry_for(whole, Outcome.MINOR_FAILURE, detail), code=Code.SECURITY_ALERT))
+
+
+def _ask_about_preamble(whole: Whole) -> None:
+    """An exception of its own, unless the object lies in quarantine and a person looks at it anyway."""
     explanation = "an executable preamble was left out; the image itself came in"
     case = case_for(whole, Reason.EXECUTABLE_PREAMBLE, explanation)
     case.key = ""
     with transaction.atomic():
         raise_case(case)
-        detail = {"reason": Reason.EXECUTABLE_PREAMBLE.value}
-        record(dataclasses.replace(entry_for(whole, Outcome.MINOR_FAILURE, detail), code=Code.SECURITY_ALERT))

@@ -399,7 +399,7 @@ def test_a_commit_whose_answer_got_lost_is_no_loss(counter: Counter, monkeypatch
 
 
 def test_a_program_in_front_of_what_goes_to_quarantine_is_no_case_of_its_own(counter: Counter, tmp_path: Path) -> None:
-    """There is one question about that object already, and what was in front of it stayed outside anyway."""
+    """There is one question about that object already. What was in front of it is recorded all the same."""
     known = image()
     other = image(SOPInstanceUID=known.SOPInstanceUID, PatientSex="M")
     cd = tmp_path / "cd"
@@ -409,7 +409,7 @@ def test_a_program_in_front_of_what_goes_to_quarantine_is_no_case_of_its_own(cou
     assert [seen.fate for seen in counter.bring(cd).files] == ["stored", "duplicate", "quarantined"]
     cases = {case.reason: (case.count, case.quarantined) for case in open_cases()}
     assert cases == {Reason.EXECUTABLE_PREAMBLE: (1, False), Reason.SAME_UID_OTHER_CONTENT: (1, True)}
-    assert Event.objects.filter(code=Code.SECURITY_ALERT).count() == 1
+    assert Event.objects.filter(code=Code.SECURITY_ALERT).count() == 2
 
 
 def test_a_series_brought_into_another_facilitys_study_is_stored_and_told_once(counter: Counter) -> None:
