@@ -24,6 +24,7 @@ from hozi.archive.models import ExceptionCase
 from hozi.audit.record import Code, Entry, Outcome
 from hozi.core.dicom import part10, scan, syntaxes, uids
 from hozi.core.errors import Unreadable
+from hozi.core.storage.incoming import mapped_file
 from hozi.settings import HOZI
 
 _PRIVATE_INFORMATION = 0x00020102
@@ -63,6 +64,8 @@ class Handover(Protocol):
     @property
     def path(self) -> Path: ...
 
+    def mapped(self) -> mmap.mmap: ...
+
     def discard(self) -> None: ...
 
 
@@ -87,6 +90,9 @@ class _LeftoverFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def mapped(self) -> mmap.mmap:
+        return mapped_file(self.path)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -164,14 +170,8 @@ def finished(header: bytes, sha256: str) -> bytes:
 def facts_of(whole: Whole) -> Facts:
     """Looks through the whole dataset. Raises `Unreadable` when it is no DICOM dataset, or goes beyond a limit."""
     syntax = syntaxes.for_unknown(whole.announced.transfer_syntax)
-    with whole.file.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        dataset = view[whole.offset :]
-        try:
-            found = scan.scan(dataset, syntax)
-        finally:
-            dataset.release()
-            view.release()
+    with whole.file.mapped() as mapped, memoryview(mapped) as view, view[whole.offset :] as dataset:
+        found = scan.scan(dataset, syntax)
     return Facts(found, issuer=whole.origin.issuer, default_charset=HOZI.default_charset)
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from django.db import OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -40,6 +41,8 @@ from hozi.rows import Insert, Row
 #: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
 _MOST_TOGETHER = 64
 _TRIES = 5
+
+Done = TypeVar("Done")
 
 
 class Finding(Enum):
@@ -131,8 +134,7 @@ class Index:
 
     def _lead(self, leader: _Waiting) -> None:
         """Commits a batch, in which the leader is, and hands on to the first of those who have come meanwhile."""
-        with self._lock:
-            batch, self._queue = _distinct(self._queue, _MOST_TOGETHER)
+        batch = self._join([])
         try:
             self._commit_each(batch)
         finally:
@@ -147,39 +149,51 @@ class Index:
                     self._queue[0].leads = True
                     self._queue[0].wake()
 
-    def _commit_each(self, batch: Sequence[_Waiting]) -> None:
+    def _join(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Takes who waits into the batch, as many as have room there; returns them.
+
+        No SOP Instance UID twice: the second object with one is judged when the first is in.
+        """
+        joined: list[_Waiting] = []
+        with self._lock:
+            if self._queue:
+                seen = {waiting.candidate.facts.sop_instance for waiting in batch}
+                left: list[_Waiting] = []
+                for waiting in self._queue:
+                    uid = waiting.candidate.facts.sop_instance
+                    if len(batch) + len(joined) < _MOST_TOGETHER and uid not in seen:
+                        seen.add(uid)
+                        joined.append(waiting)
+                    else:
+                        left.append(waiting)
+                self._queue = left
+        batch += joined
+        return joined
+
+    def _commit_each(self, batch: list[_Waiting]) -> None:
         try:
-            self._commit(batch)
+            _retrying(lambda: self._commit(batch))
         except Exception:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             # One bad row must not take the others with it: each on its own, and only the bad one fails.
             for waiting in batch:
                 try:
-                    self._commit([waiting])
+                    [waiting.verdict] = _retrying(partial(add_together, [waiting.candidate]))
                 except Exception as error:  # noqa: BLE001 - raised by `add` to whoever brought it
                     waiting.error = error
 
-    def _commit(self, batch: Sequence[_Waiting]) -> None:
-        verdicts = _retrying(lambda: add_together([waiting.candidate for waiting in batch]))
+    def _commit(self, batch: list[_Waiting]) -> None:
+        """Commits the batch together with those who come while its rows are written: they share the flush."""
+        verdicts: list[Verdict] = []
+        with transaction.atomic():
+            joined: Sequence[_Waiting] = batch
+            while joined:
+                verdicts += add_together([waiting.candidate for waiting in joined])
+                joined = self._join(batch)
         for waiting, verdict in zip(batch, verdicts, strict=True):
             waiting.verdict = verdict
 
 
-def _distinct(queue: list[_Waiting], most: int) -> tuple[list[_Waiting], list[_Waiting]]:
-    """The first ``most`` of the queue, no SOP Instance UID twice (the second is judged after the first is in)."""
-    taken: list[_Waiting] = []
-    left: list[_Waiting] = []
-    seen: set[str] = set()
-    for waiting in queue:
-        uid = waiting.candidate.facts.sop_instance
-        if len(taken) < most and uid not in seen:
-            seen.add(uid)
-            taken.append(waiting)
-        else:
-            left.append(waiting)
-    return taken, left
-
-
-def _retrying(work: Callable[[], list[Verdict]]) -> list[Verdict]:
+def _retrying(work: Callable[[], Done]) -> Done:
     """Does ``work`` again when the database undid it for somebody else's sake (deadlock, lock time-out)."""
     for attempt in range(_TRIES):
         try:
@@ -205,7 +219,7 @@ class _Place:
 def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
     """Adds candidates (no SOP Instance UID twice) and their audit rows in one transaction; says what became of each."""
     now = timezone.now()
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         places = _places(cursor, batch, now)
         misfits = {c.facts.sop_instance: _misfit(c.facts, places.get(c.facts.series)) for c in batch}
         fitting = [c for c in batch if c.facts.series in places and misfits[c.facts.sop_instance] is None]

@@ -11,19 +11,24 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import hashlib
+import logging
+import mmap
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from hozi.core.storage.volume import sync_folder
 
+log = logging.getLogger(__name__)
+
 _LOCK: Final = "lock"
 _SPARE_FILES: Final = 32
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BUFFER: Final = 1 << 16  # pieces that are larger go to the kernel without being copied
 _WRITE_OUT_EVERY: Final = 1 << 18
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
@@ -41,6 +46,12 @@ def _find_sync_file_range() -> Callable[[int], object]:
 begin_to_write_out = _find_sync_file_range()
 
 
+def mapped_file(path: Path) -> mmap.mmap:
+    """A file (an empty one raises ValueError) as memory to read from; to be closed."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 class Arrival:
     """One object that is arriving: a file that grows, and the SHA-256 of what came.
 
@@ -48,7 +59,7 @@ class Arrival:
     writes most to the disk while the rest is still coming.
     """
 
-    __slots__ = ("_file", "_hash", "_unwritten", "header_sha256", "length", "offset", "path")
+    __slots__ = ("_file", "_hash", "_map", "_unwritten", "header_sha256", "length", "offset", "path")
 
     def __init__(self, path: Path, file: BinaryIO, header: bytes) -> None:
         self.path = path
@@ -58,6 +69,7 @@ class Arrival:
         self._hash = hashlib.sha256()
         self._unwritten = 0
         self._file: BinaryIO | None = file
+        self._map: mmap.mmap | None = None
         file.write(header)
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -79,6 +91,12 @@ class Arrival:
         self._file.flush()
         os.pwrite(self._file.fileno(), header, 0)
         self.header_sha256 = hashlib.sha256(header).hexdigest()
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def mapped(self) -> mmap.mmap:
+        """The whole file, header and dataset, as memory to read from; to be closed."""
+        mapped, self._map = self._map, None
+        return mapped or mapped_file(self.path)
 
     def flush(self) -> None:
         """After this, the file survives a power cut. May be called in another thread, once, after `complete`.
@@ -105,6 +123,9 @@ class Arrival:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._map is not None:
+            self._map.close()
+            self._map = None
         self.path.unlink(missing_ok=True)
 
 
@@ -121,6 +142,8 @@ class Incoming:
             self._lock = _locked(self.folder)
         self._spare: list[tuple[Path, int]] = []
         self._spare_lock = threading.Lock()
+        self._making = False
+        self._maker = ThreadPoolExecutor(1, "spare files")
         sync_folder(area)
 
     def begin(self, header: bytes) -> Arrival:
@@ -130,11 +153,37 @@ class Incoming:
 
     def _spare_file(self) -> tuple[Path, int]:
         with self._spare_lock:
-            if not self._spare:
-                paths = [self.folder / uuid.uuid4().hex for _ in range(_SPARE_FILES)]
-                self._spare = [(path, os.open(path, _NEW_FILE, 0o600)) for path in paths]
-                sync_folder(self.folder)
-            return self._spare.pop()
+            if len(self._spare) <= _SPARE_FILES // 2 and not self._making:
+                self._making = True
+                self._maker.submit(self._make_ahead)
+            if self._spare:
+                return self._spare.pop()
+        return self._new_files(1)[0]
+
+    def _make_ahead(self) -> None:
+        """So that hardly anybody waits for a file to be made. What the disk refuses, who needs a file will hear."""
+        made: list[tuple[Path, int]] = []
+        try:
+            made = self._new_files(_SPARE_FILES)
+        except OSError as error:
+            log.warning("no file can be made ahead in the incoming area: %s", error.strerror)
+        finally:
+            with self._spare_lock:
+                self._spare += made
+                self._making = False
+
+    def _new_files(self, count: int) -> list[tuple[Path, int]]:
+        made: list[tuple[Path, int]] = []
+        try:
+            for _ in range(count):
+                path = self.folder / uuid.uuid4().hex
+                made.append((path, os.open(path, _NEW_FILE, 0o600)))
+            sync_folder(self.folder)
+        except OSError:
+            for _, handle in made:
+                os.close(handle)
+            raise
+        return made
 
     def left_behind(self) -> Iterator[Path]:
         """The files that dead processes left. Their emptied folders are removed when the iteration is through."""
@@ -152,6 +201,7 @@ class Incoming:
         """Gives the folder up; it is removed when nothing of an object is in it."""
         if self._lock is None:
             return
+        self._maker.shutdown()
         for _, handle in self._spare:
             os.close(handle)
         self._spare.clear()
