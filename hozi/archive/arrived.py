@@ -205,6 +205,7 @@ def candidate_for(whole: Whole, facts: Facts) -> Candidate:
 
     return Candidate(
         facts=facts,
+        instance=facts.instance_columns(),
         facility=whole.origin.facility,
         transfer_syntax=whole.announced.transfer_syntax,
         sha256=whole.sha256,

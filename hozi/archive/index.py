@@ -10,7 +10,7 @@ import dataclasses
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from hozi.archive.correct import cover
 from hozi.archive.exceptions import Reason, raise_case
-from hozi.archive.facts import INSTANCE_NUMBER, Facts, PatientIdentity
+from hozi.archive.facts import Facts, PatientIdentity
 from hozi.archive.lookup import insert_name_words, insert_sequence_rows
 from hozi.archive.models import (
     Correction,
@@ -36,7 +36,7 @@ from hozi.archive.models import (
     Study,
 )
 from hozi.audit.record import Entry, record_many
-from hozi.rows import Insert, Row
+from hozi.rows import Insert, Row, fetch, moment, run, together
 
 #: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
 _MOST_TOGETHER = 64
@@ -61,6 +61,7 @@ class Candidate:
     """
 
     facts: Facts
+    instance: Row  # columns of its row, but for its series
     facility: str
     transfer_syntax: str
     sha256: str
@@ -230,10 +231,12 @@ def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
             for c in batch
         ]
         added = [(ids[c.facts.sop_instance], c, places[c.facts.series]) for c in fitting if c.facts.sop_instance in ids]
-        _insert_objects(cursor, added)
         _insert_sequences(added)
-        _count(cursor, added, now)
-        record_many(candidate.audit(verdict) for candidate, verdict in zip(batch, verdicts, strict=True))
+        entries = [candidate.audit(verdict) for candidate, verdict in zip(batch, verdicts, strict=True)]
+        with together(cursor):
+            _insert_objects(cursor, added)
+            _count(cursor, added, now)
+            record_many(entries, cursor)
         for candidate in batch:
             candidate.durable()
     return verdicts
@@ -321,8 +324,7 @@ def _new_place(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> di
 
 def _existing_places(cursor: CursorWrapper, uids: Iterable[str]) -> dict[str, _Place]:
     wanted = list(uids)
-    cursor.execute(_PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
-    rows = cursor.fetchall()
+    rows = fetch(cursor, _PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
     return {uid: _Place(pk, study_id, study, PatientIdentity(*rest)) for uid, pk, study_id, study, *rest in rows}
 
 
@@ -442,14 +444,7 @@ def _insert_instances(
 ) -> dict[str, int]:
     """Inserts the instances that are new; returns their row ids by SOP Instance UID."""
     rows = [
-        {
-            "uid": candidate.facts.sop_instance,
-            "series_id": place.series_id,
-            "sop_class": candidate.facts.sop_class,
-            "number": candidate.facts.integer(INSTANCE_NUMBER),
-            "attributes": candidate.facts.attributes("IMAGE"),
-            "received_at": now,
-        }
+        {**candidate.instance, "series_id": place.series_id, "received_at": now}
         for candidate, place in sorted(items, key=lambda item: item[0].facts.sop_instance)
     ]
     return _INSTANCES(cursor, rows)
@@ -477,15 +472,23 @@ def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
 
 
 def _count(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
-    """Adds the new objects to the counts of their series and studies, in the order of their ids (see `_places`)."""
-    series = Counter(place.series_id for _, _, place in added)
-    studies = Counter(place.study_id for _, _, place in added)
-    at = connection.ops.adapt_datetimefield_value(now)
-    for pk in sorted(series):
-        cursor.execute(_COUNT_SERIES, [series[pk], pk])
-    for pk in sorted(studies):
-        cursor.execute(_COUNT_STUDY, [studies[pk], at, pk])
+    """Adds the new objects to the counts of their series and studies."""
+    if added:
+        _add_up(cursor, "archive_series", Counter(place.series_id for _, _, place in added))
+        changed = (("changed_at", moment(cursor, now)),)
+        _add_up(cursor, "archive_study", Counter(place.study_id for _, _, place in added), *changed)
 
 
-_COUNT_SERIES: Final = "UPDATE archive_series SET instance_count = instance_count + %s WHERE id = %s"
-_COUNT_STUDY: Final = "UPDATE archive_study SET instance_count = instance_count + %s, changed_at = %s WHERE id = %s"
+def _add_up(cursor: CursorWrapper, table: str, counts: Mapping[int, int], *others: tuple[str, Any]) -> None:
+    """Adds to ``instance_count`` by row id. Rows are locked in the order of their ids (see `_places`)."""
+    those = ", ".join(["%s"] * len(counts))
+    if len(counts) > 1 and cursor.db.features.has_select_for_update:
+        those = f"SELECT id FROM {table} WHERE id IN ({those}) ORDER BY id FOR UPDATE"  # noqa: S608 - our own names
+    cases = " ".join(["WHEN %s THEN %s"] * len(counts))
+    columns = "".join(f", {column} = %s" for column, _ in others)
+    statement = (
+        f"UPDATE {table} SET instance_count = instance_count + CASE id {cases} END{columns}"  # noqa: S608 - our own names
+        f" WHERE id IN ({those})"
+    )
+    pairs = [value for pair in counts.items() for value in pair]
+    run(cursor, statement, [*pairs, *(value for _, value in others), *counts])

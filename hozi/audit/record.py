@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from hozi.audit.models import Event
@@ -68,8 +70,8 @@ def record(*entries: Entry) -> None:
     record_many(entries)
 
 
-def record_many(entries: Iterable[Entry]) -> None:
-    """`record` for any number of entries, in one statement."""
+def record_many(entries: Iterable[Entry], cursor: CursorWrapper | None = None) -> None:
+    """`record` for any number of entries, in one statement; through a cursor that is open, where there is one."""
     now = timezone.now()
     rows = [
         {
@@ -87,6 +89,6 @@ def record_many(entries: Iterable[Entry]) -> None:
         }
         for entry in entries
     ]
-    with connection.cursor() as cursor:
+    with nullcontext(cursor) if cursor is not None else connection.cursor() as given:
         for first in range(0, len(rows), _MOST_AT_ONCE):
-            _INSERT(cursor, rows[first : first + _MOST_AT_ONCE])
+            _INSERT(given, rows[first : first + _MOST_AT_ONCE])

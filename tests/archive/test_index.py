@@ -55,7 +55,18 @@ def candidate(sop: str, *, content: str = "", issuer: str = "MAIN", **elements: 
         )
 
     return Candidate(
-        facts, "MAIN", "1.2.840.10008.1.2.1", sha256, sha256, 400, 1000, f"k/{sha256}", lambda: None, audit, case
+        facts,
+        facts.instance_columns(),
+        "MAIN",
+        "1.2.840.10008.1.2.1",
+        sha256,
+        sha256,
+        400,
+        1000,
+        f"k/{sha256}",
+        lambda: None,
+        audit,
+        case,
     )
 
 

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -143,6 +144,7 @@ class Incoming:
         self._spare: list[tuple[Path, int]] = []
         self._spare_lock = threading.Lock()
         self._making = False
+        self._names = count()
         self._maker = ThreadPoolExecutor(1, "spare files")
         sync_folder(area)
 
@@ -172,11 +174,11 @@ class Incoming:
                 self._spare += made
                 self._making = False
 
-    def _new_files(self, count: int) -> list[tuple[Path, int]]:
+    def _new_files(self, number: int) -> list[tuple[Path, int]]:
         made: list[tuple[Path, int]] = []
         try:
-            for _ in range(count):
-                path = self.folder / uuid.uuid4().hex
+            for _ in range(number):
+                path = self.folder / f"{next(self._names):x}"
                 made.append((path, os.open(path, _NEW_FILE, 0o600)))
             sync_folder(self.folder)
         except OSError:

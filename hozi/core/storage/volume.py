@@ -60,10 +60,15 @@ class FolderVolume:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+        self._root = os.fspath(folder)
+
     def _path(self, key: str) -> Path:
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
         if not _KEY.fullmatch(key) or ".." in key:
             raise ValueError("not a key of this volume")
-        return self.folder / key
+        return f"{self._root}/{key}"
 
     def put(self, source: Path, key: str) -> None:
         """See `Volume.put`."""
