@@ -26,6 +26,7 @@ NEGOTIATION_BUFFER_SIZE: Final = 16 * 1024
 _TLS_WRITE: Final = 64 * 1024
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 4 << 20
+_QUICK_ACK: Final = getattr(socket, "TCP_QUICKACK", 0)
 _KERNEL_TIMEOUTS: Final = sys.platform != "win32"
 
 
@@ -172,6 +173,8 @@ class Transport:
                         self.sock.sendall(whole[position : position + _TLS_WRITE])
                 else:
                     self._send_plain(pieces)
+                    if _QUICK_ACK:  # else a sender that waits for an ACK (Nagle) waits for the delayed one, 40 ms
+                        self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             except (BlockingIOError, TimeoutError) as error:
                 raise TimedOut("the peer did not take what was sent to it") from error
             except (OSError, ValueError) as error:
