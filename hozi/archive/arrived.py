@@ -62,7 +62,7 @@ class Handover(Protocol):
     """Moves a settled arrival out of the incoming area, or drops it."""
 
     @property
-    def path(self) -> Path: ...
+    def name(self) -> str: ...
 
     def mapped(self) -> mmap.mmap: ...
 
@@ -89,13 +89,13 @@ class _LeftoverFile:
     """A `Handover` for a file that a crash left behind."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.name = str(path)
 
     def mapped(self) -> mmap.mmap:
-        return mapped_file(self.path)
+        return mapped_file(Path(self.name))
 
     def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
+        Path(self.name).unlink(missing_ok=True)
 
 
 def recovered(path: Path) -> Whole:

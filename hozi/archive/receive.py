@@ -177,7 +177,7 @@ class Receiver:
             return self._quarantine(whole, *complaint)
         verdict = self._index.add(candidate_for(whole, facts))
         if verdict.finding is Finding.STORED:
-            self._volume.put(whole.file.path, verdict.key)
+            self._volume.put(whole.file.name, verdict.key)
             return Receipt(Result.STORED, findings=facts.findings)
         if verdict.finding is Finding.DUPLICATE:
             self._drop_or_replace(whole, verdict.key)
@@ -224,7 +224,7 @@ class Receiver:
                     if rows.model is StoredObject:
                         told["header_sha256"] = whole.header_sha256
                     rows.filter(key=key).update(**told)
-                    self._volume.put(whole.file.path, key)
+                    self._volume.put(whole.file.name, key)
                     return True
         whole.file.discard()
         return False

@@ -60,10 +60,10 @@ class Arrival:
     writes most to the disk while the rest is still coming.
     """
 
-    __slots__ = ("_file", "_hash", "_map", "_unwritten", "header_sha256", "length", "offset", "path")
+    __slots__ = ("_file", "_hash", "_map", "_unwritten", "header_sha256", "length", "name", "offset")
 
-    def __init__(self, path: Path, file: BinaryIO, header: bytes) -> None:
-        self.path = path
+    def __init__(self, name: str, file: BinaryIO, header: bytes) -> None:
+        self.name = name
         self.offset = len(header)
         self.header_sha256 = ""
         self.length = 0
@@ -98,6 +98,11 @@ class Arrival:
         """The whole file, header and dataset, as memory to read from; to be closed."""
         mapped, self._map = self._map, None
         return mapped or mapped_file(self.path)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.name)
 
     def flush(self) -> None:
         """After this, the file survives a power cut. May be called in another thread, once, after `complete`.
@@ -141,7 +146,7 @@ class Incoming:
             self.folder = area / uuid.uuid4().hex
             self.folder.mkdir(mode=0o700)
             self._lock = _locked(self.folder)
-        self._spare: list[tuple[Path, int]] = []
+        self._spare: list[tuple[str, int]] = []
         self._spare_lock = threading.Lock()
         self._making = False
         self._names = count()
@@ -150,10 +155,10 @@ class Incoming:
 
     def begin(self, header: bytes) -> Arrival:
         """A new arrival whose file starts with ``header``."""
-        path, handle = self._spare_file()
-        return Arrival(path, os.fdopen(handle, "wb", buffering=_BUFFER), header)
+        name, handle = self._spare_file()
+        return Arrival(name, os.fdopen(handle, "wb", buffering=_BUFFER), header)
 
-    def _spare_file(self) -> tuple[Path, int]:
+    def _spare_file(self) -> tuple[str, int]:
         with self._spare_lock:
             if len(self._spare) <= _SPARE_FILES // 2 and not self._making:
                 self._making = True
@@ -164,7 +169,7 @@ class Incoming:
 
     def _make_ahead(self) -> None:
         """So that hardly anybody waits for a file to be made. What the disk refuses, who needs a file will hear."""
-        made: list[tuple[Path, int]] = []
+        made: list[tuple[str, int]] = []
         try:
             made = self._new_files(_SPARE_FILES)
         except OSError as error:
@@ -174,12 +179,13 @@ class Incoming:
                 self._spare += made
                 self._making = False
 
-    def _new_files(self, number: int) -> list[tuple[Path, int]]:
-        made: list[tuple[Path, int]] = []
+    def _new_files(self, number: int) -> list[tuple[str, int]]:
+        folder = os.fspath(self.folder)  # names, not paths: every image comes this way
+        made: list[tuple[str, int]] = []
         try:
             for _ in range(number):
-                path = self.folder / f"{next(self._names):x}"
-                made.append((path, os.open(path, _NEW_FILE, 0o600)))
+                name = f"{folder}/{next(self._names):x}"
+                made.append((name, os.open(name, _NEW_FILE, 0o600)))
             sync_folder(self.folder)
         except OSError:
             for _, handle in made:

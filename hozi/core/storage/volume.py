@@ -25,7 +25,7 @@ class Missing(Unavailable):
 class Volume(Protocol):
     """The contract of every store of objects. `tests/contracts/test_volume.py` holds each one to it."""
 
-    def put(self, source: Path, key: str) -> None:
+    def put(self, source: str | Path, key: str) -> None:
         """Moves the durable local file ``source`` under ``key``, whole or not at all.
 
         Whatever moment the power fails at, the object is afterwards under ``key`` or still at ``source``.
@@ -59,7 +59,6 @@ class FolderVolume:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-
         self._root = os.fspath(folder)
 
     def _path(self, key: str) -> Path:
@@ -70,16 +69,16 @@ class FolderVolume:
             raise ValueError("not a key of this volume")
         return f"{self._root}/{key}"
 
-    def put(self, source: Path, key: str) -> None:
+    def put(self, source: str | Path, key: str) -> None:
         """See `Volume.put`."""
-        target = self._path(key)
+        target = self._name(key)
         try:
-            source.rename(target)
+            os.rename(source, target)  # noqa: PTH104 - every image comes this way: names, not paths
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _rename_or_copy(source, target)
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            _rename_or_copy(Path(source), Path(target))
         except OSError:
-            _rename_or_copy(source, target)
+            _rename_or_copy(Path(source), Path(target))
 
     def open(self, key: str) -> BinaryIO:
         """See `Volume.open`."""
@@ -112,7 +111,7 @@ class FolderVolume:
 
     def free_bytes(self) -> int | None:
         """See `Volume.free_bytes`."""
-        room = os.statvfs(self.folder)
+        room = os.statvfs(self._root)
         return room.f_bavail * room.f_frsize
 
 

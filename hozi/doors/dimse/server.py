@@ -135,7 +135,7 @@ class Service:
             comment = f"failed here; ask for incident {incident} in the log"
             # The database may be what failed: then there is no audit either.
             session.refuse(message, status.PROCESSING_FAILURE, comment, recorded=False)
-        close_old_connections()
+            close_old_connections()
 
 
 def _debug() -> bool:
