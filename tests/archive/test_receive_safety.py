@@ -177,8 +177,8 @@ def test_one_leftover_that_cannot_be_settled_keeps_no_other_from_it(
     lost = lost_by_a_stopped_process(*contents)
     put = FolderVolume.put
 
-    def put_or_fail(self: FolderVolume, source: Path, key: str) -> None:
-        if source == sorted(lost)[0]:
+    def put_or_fail(self: FolderVolume, source: str | Path, key: str) -> None:
+        if Path(source) == sorted(lost)[0]:
             raise OSError(errno.EIO, "input/output error")
         put(self, source, key)
 
