@@ -110,12 +110,17 @@ class Series:
 
 
 def write_series(folder: Path, template: Template, count: int, *key: object) -> Series:
-    """Writes ``count`` images of one series into a new folder; the UIDs follow from ``key``."""
+    """Writes ``count`` images of one series into a new folder; the UIDs follow from ``key``.
+
+    As devices make them: the UIDs of a series begin alike, and end with a number.
+    """
     folder.mkdir()
-    study, series = uid(*key, "study"), uid(*key, "series")
+    study, series, first = uid(*key, "study"), uid(*key, "series"), uid(*key, "instances")
     patient = f"B{int(study[-11:]):011d}"
     for number in range(1, count + 1):
-        one = Identity(study, series, uid(*key, number), number, patient_id=patient, accession="A" + patient[1:])
+        one = Identity(
+            study, series, f"{first[:-6]}{number:06d}", number, patient_id=patient, accession="A" + patient[1:]
+        )
         template.write(folder / f"{number:05d}.dcm", one)
     return Series(folder, count, study, series)
 
