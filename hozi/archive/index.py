@@ -7,6 +7,7 @@ and the constraints decide who came first. Whoever came second gets a `Verdict` 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
 from collections import Counter
@@ -37,6 +38,8 @@ from hozi.archive.models import (
 )
 from hozi.audit.record import Entry, record_many
 from hozi.rows import Insert, Row, fetch, moment, run, together
+
+log = logging.getLogger(__name__)
 
 #: Most objects in one transaction: enough to share a flush, few enough that nobody waits long.
 _MOST_TOGETHER = 64
@@ -174,8 +177,9 @@ class Index:
     def _commit_each(self, batch: list[_Waiting]) -> None:
         try:
             _retrying(lambda: self._commit(batch))
-        except Exception:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+        except Exception as failed:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             # One bad row must not take the others with it: each on its own, and only the bad one fails.
+            log.warning("a commit of %d objects failed (%s): each on its own", len(batch), type(failed).__name__)
             for waiting in batch:
                 try:
                     [waiting.verdict] = _retrying(partial(add_together, [waiting.candidate]))

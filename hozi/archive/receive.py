@@ -22,7 +22,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import Error as DatabaseProblem
+from django.db import transaction
 from django.db.models import QuerySet
 
 from hozi.archive.arrived import (
@@ -51,6 +52,9 @@ from hozi.core.storage.volume import Missing
 from hozi.settings import HOZI
 
 log = logging.getLogger(__name__)
+
+#: Objects beyond so many bytes are flushed before they queue for the commit: others need not wait for their flush.
+_LARGE = 8 << 20
 
 #: How long the file of a first copy may take from commit to its place before it counts as lost.
 _PATIENCE_SECONDS = 2.0
@@ -106,12 +110,12 @@ class Receiver:
         self._need_room()
         try:
             whole = self._arrive(announced, origin, chunks)
-            if preamble == "executable":
-                _record_preamble(whole)
             try:
+                if preamble == "executable":
+                    _record_preamble(whole)
                 receipt = self._settle(whole)
-            except DatabaseError:
-                self._unsettled.append(whole)
+            except (DatabaseProblem, OSError):
+                self._set_aside(whole)
                 raise
             self._settle_another()
             if preamble == "executable" and receipt.result is not Result.QUARANTINED:
@@ -123,15 +127,25 @@ class Receiver:
             raise
 
     def _settle_another(self) -> None:
-        """What came while the database was away and may have been committed in part: one with each that goes well."""
+        """What came while database or disk failed, and may have been committed: one with each that goes well."""
         try:
             whole = self._unsettled.popleft()
         except IndexError:
             return
         try:
             self._settle(whole)
-        except (DatabaseError, OSError):
-            self._unsettled.append(whole)
+        except (DatabaseProblem, OSError):
+            self._set_aside(whole)
+
+    def _set_aside(self, whole: Whole) -> None:
+        """Keeps what may be committed, perhaps without its place. What no disk holds is not: nobody was told of it."""
+        try:
+            whole.durable()
+        except OSError:
+            whole.file.discard()
+        else:
+            if Path(whole.file.name).exists():  # else it has its place already
+                self._unsettled.append(whole)
 
     def _arrive(self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview]) -> Whole:
         """Writes what comes; returns when all of it has come and can be read, while it is being flushed."""
@@ -175,6 +189,8 @@ class Receiver:
         complaint = contradiction(facts, whole.announced)
         if complaint is not None:
             return self._quarantine(whole, *complaint)
+        if whole.length > _LARGE:
+            whole.durable()  # not while the database is locked for it
         verdict = self._index.add(candidate_for(whole, facts))
         if verdict.finding is Finding.STORED:
             self._volume.put(whole.file.name, verdict.key)
@@ -253,7 +269,7 @@ class Receiver:
         for path in self._incoming.left_behind():
             try:
                 fate = self._take_in(path)
-            except (DatabaseError, OSError) as error:
+            except (DatabaseProblem, OSError) as error:
                 # It stays where it is, and the next start tries again: what is in the archive can be used meanwhile.
                 log.error("a file that an unclean stop left cannot be taken in now: %s", type(error).__name__)
                 fate = "left"

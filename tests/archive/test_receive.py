@@ -6,7 +6,8 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -256,3 +257,62 @@ def test_what_came_while_the_database_was_away_goes_in_with_the_next(
     assert set(Instance.objects.values_list("uid", flat=True)) == {first.SOPInstanceUID, second.SOPInstanceUID}
     assert arriving(HOZI.storage) == []
     assert verify().clean
+
+
+@pytest.mark.database
+def test_a_disk_that_is_full_when_it_is_flushed_is_answered_as_full(
+    archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct1, one = archive.admit("CT1"), image()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", full)
+        assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0xA700
+    assert (arriving(HOZI.storage), Instance.objects.count()) == ([], 0)
+    assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0x0000
+    assert verify().clean
+
+
+@pytest.mark.database
+def test_what_is_committed_and_could_not_get_its_place_gets_it_with_the_next(
+    archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct1, first, second = archive.admit("CT1"), image(), image()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FolderVolume, "put", full)
+        assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0xA700
+    assert len(arriving(HOZI.storage)) == 1
+    assert ct1.store(encoded(second), CT, second.SOPInstanceUID)[0] == 0x0000
+    assert arriving(HOZI.storage) == []
+    assert verify().clean
+
+
+@pytest.mark.database
+def test_a_large_object_is_flushed_before_the_database_is_locked_for_it(
+    archive: RunningArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct1 = archive.admit("CT1")
+    flushed: list[bool] = []
+    flush, lock = os.fdatasync, index.add_together
+
+    def slowly(handle: int) -> None:
+        time.sleep(0.3)
+        flush(handle)
+        flushed.append(True)
+
+    def added(batch: Sequence[index.Candidate]) -> list[index.Verdict]:
+        flushed.append(False)
+        return lock(batch)
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    monkeypatch.setattr(index, "add_together", added)
+    one = image(PixelData=bytes(9 << 20))
+    assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0x0000
+    assert flushed == [True, False]

@@ -23,6 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from hozi.core.errors import Unavailable
 from hozi.core.storage.volume import sync_folder
 
 log = logging.getLogger(__name__)
@@ -107,15 +108,11 @@ class Arrival:
     def flush(self) -> None:
         """After this, the file survives a power cut. May be called in another thread, once, after `complete`.
 
-        Raises OSError when the disk cannot do it, and has then discarded the arrival.
+        Raises OSError when the disk cannot do it: then it is to be discarded.
         """
         if self._file is None:
             raise ValueError("this arrival has ended")
-        try:
-            os.fdatasync(self._file.fileno())
-        except OSError:
-            self.discard()
-            raise
+        os.fdatasync(self._file.fileno())
         self._file.close()
         self._file = None
 
@@ -149,17 +146,20 @@ class Incoming:
         self._spare: list[tuple[str, int]] = []
         self._spare_lock = threading.Lock()
         self._making = False
+        self._closed = False
         self._names = count()
         self._maker = ThreadPoolExecutor(1, "spare files")
         sync_folder(area)
 
     def begin(self, header: bytes) -> Arrival:
-        """A new arrival whose file starts with ``header``."""
+        """A new arrival whose file starts with ``header``. Raises `Unavailable` when the area is closed."""
         name, handle = self._spare_file()
         return Arrival(name, os.fdopen(handle, "wb", buffering=_BUFFER), header)
 
     def _spare_file(self) -> tuple[str, int]:
         with self._spare_lock:
+            if self._closed:
+                raise Unavailable("nothing more is taken in: the program is being stopped")
             if len(self._spare) <= _SPARE_FILES // 2 and not self._making:
                 self._making = True
                 self._maker.submit(self._make_ahead)
@@ -188,8 +188,9 @@ class Incoming:
                 made.append((name, os.open(name, _NEW_FILE, 0o600)))
             sync_folder(self.folder)
         except OSError:
-            for _, handle in made:
+            for name, handle in made:
                 os.close(handle)
+                Path(name).unlink(missing_ok=True)
             raise
         return made
 
@@ -209,10 +210,13 @@ class Incoming:
         """Gives the folder up; it is removed when nothing of an object is in it."""
         if self._lock is None:
             return
+        with self._spare_lock:
+            self._closed = True
         self._maker.shutdown()
-        for _, handle in self._spare:
+        with self._spare_lock:  # a handle that is closed may be another file's at once: nobody may still be given it
+            spare, self._spare = self._spare, []
+        for _, handle in spare:
             os.close(handle)
-        self._spare.clear()
         for _ in _used(self.folder):
             pass
         _remove_if_empty(self.folder)

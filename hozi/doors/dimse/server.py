@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import Error as DatabaseProblem
+from django.db import close_old_connections, connections
 
 from hozi.archive.place import clear_scratch
 from hozi.archive.receive import Receiver
@@ -126,7 +127,7 @@ class Service:
             return
         try:
             handler(session, message)
-        except (Refused, Unavailable, DatabaseError, OSError) as error:
+        except (Refused, Unavailable, DatabaseProblem, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise
             # Nothing was acknowledged; the sender has what it sent and may send it again.

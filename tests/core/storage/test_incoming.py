@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hozi.core.errors import Unavailable
 from hozi.core.storage import Incoming
 
 HEADER = b"header of the file"
@@ -101,3 +103,28 @@ def test_an_emptied_folder_of_a_dead_process_goes_away(tmp_path: Path) -> None:
     for path in incoming.left_behind():
         path.unlink()
     assert [path for path in tmp_path.iterdir() if path != incoming.folder] == []
+
+
+def test_a_folder_that_cannot_be_flushed_is_left_without_new_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    area = Incoming(tmp_path)
+
+    def broken(folder: Path) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr("hozi.core.storage.incoming.sync_folder", broken)
+    for _ in range(5):
+        with pytest.raises(OSError, match="input/output"):
+            area.begin(HEADER)
+    area.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_taken_in_once_the_area_is_closed(tmp_path: Path) -> None:
+    area = Incoming(tmp_path)
+    area.begin(HEADER).discard()
+    area.close()
+    with pytest.raises(Unavailable, match="being stopped"):
+        area.begin(HEADER)
+    assert list(tmp_path.iterdir()) == []
