@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from hozi.archive import correct, index
 from hozi.archive.exceptions import Reason
@@ -180,7 +181,21 @@ def together(work: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def test_who_comes_while_a_flush_lasts_is_committed_together() -> None:
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with each commit of any thread."""
+    made: list[str] = []
+    commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
+
+    def committed(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        made.append("commit")
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", committed)
+    return made
+
+
+def test_who_comes_while_a_flush_lasts_is_committed_together(commits: list[str]) -> None:
     shared, flushed = Index(), threading.Event()
     first = dataclasses.replace(candidate("1.0"), durable=lambda: flushed.wait(60))
 
@@ -197,7 +212,46 @@ def test_who_comes_while_a_flush_lasts_is_committed_together() -> None:
 
     together([lambda: shared.add(first), let_it_end_when_all_wait, *(lambda n=n: later(n) for n in range(1, 8))])
     assert Instance.objects.count() == 8
-    assert Instance.objects.values("received_at").distinct().count() == 2
+    assert len(commits) == 1
+
+
+@pytest.mark.parametrize("latecomer", ["the same UID", "a flush that fails"])
+def test_a_latecomer_that_cannot_share_a_commit_spoils_it_for_nobody(latecomer: str) -> None:
+    def fails() -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    shared, flushed = Index(), threading.Event()
+    first = dataclasses.replace(candidate("1.0"), durable=lambda: flushed.wait(60))
+    if latecomer == "the same UID":
+        late = candidate("1.0", content="other")
+    else:
+        late = dataclasses.replace(candidate("1.1"), durable=fails)
+    outcomes: dict[str, Any] = {}
+
+    def add(name: str, one: Candidate) -> None:
+        while name != "first" and not shared._committing:
+            time.sleep(0.01)
+        try:
+            outcomes[name] = shared.add(one).finding
+        except OSError as error:
+            outcomes[name] = error.errno
+
+    def let_it_end_when_all_wait() -> None:
+        while len(shared._queue) < 2:
+            time.sleep(0.01)
+        flushed.set()
+
+    together(
+        [
+            lambda: add("first", first),
+            lambda: add("late", late),
+            lambda: add("another", candidate("1.2")),
+            let_it_end_when_all_wait,
+        ]
+    )
+    expected = Finding.CONFLICT if latecomer == "the same UID" else errno.EIO
+    assert outcomes == {"first": Finding.STORED, "late": expected, "another": Finding.STORED}
+    assert sorted(Instance.objects.values_list("uid", flat=True)) == ["1.0", "1.2"]
 
 
 def test_what_cannot_be_made_durable_is_not_in_the_index_and_the_others_are() -> None:
