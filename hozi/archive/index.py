@@ -484,7 +484,11 @@ def _count(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]]
 
 
 def _add_up(cursor: CursorWrapper, table: str, counts: Mapping[int, int], *others: tuple[str, Any]) -> None:
-    """Adds to ``instance_count`` by row id. Rows are locked in the order of their ids (see `_places`)."""
+    """Adds to ``instance_count`` by row id. Rows are locked in the order of their ids (see `_places`).
+
+    Who joins a commit brings its rows in another statement: where that closes a circle, PostgreSQL ends one of the two
+    transactions, and `_retrying` does it again.
+    """
     those = ", ".join(["%s"] * len(counts))
     if len(counts) > 1 and cursor.db.features.has_select_for_update:
         those = f"SELECT id FROM {table} WHERE id IN ({those}) ORDER BY id FOR UPDATE"  # noqa: S608 - our own names

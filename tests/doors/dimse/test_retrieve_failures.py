@@ -181,7 +181,6 @@ def test_a_retrieve_that_names_nothing_of_its_level_is_refused(
     archive: RunningArchive, root: Any, level: str, names: dict[str, str]
 ) -> None:
     ct1 = archive.admit("CT1")
-    assert ct1.store(encoded(image()), CT, "1.2.3") != (0, "")  # the UID is another one: only to have something here
     dataset = image(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
     assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
     got = ct1.get(level, classes=CONTEXTS, **({"root": root} if root else {}), **names)
