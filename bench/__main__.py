@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from bench import conditions, report
-from bench.ground import FULL, ROOT, SHORT, Broken, Ground, Missing, file_system, prepared
+from bench.ground import FULL, ROOT, SHORT, Broken, Ground, Missing, prepared
 from bench.report import Demand, Line
 from bench.rows import ROWS, Row
+from hozi.core.storage import file_system
+from hozi.core.storage.file_system import Keeping
 
 RESULTS: Final = ROOT / "bench" / "results"
-_IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +89,7 @@ def _unfit(folder: Path, wanted: int) -> str:
     """Why this folder cannot be measured on; empty when it can."""
     if not folder.is_dir():
         return "There is no such folder; --folder names one on the disk that is to be measured"
-    if file_system(folder) in _IN_MEMORY:
+    if file_system.under(folder).keeping is Keeping.MEMORY:
         return "The folder lies in memory, where durability costs nothing; --folder names one on a disk"
     free = shutil.disk_usage(folder).free
     if free < wanted:

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 import hozi
-from bench.ground import ROOT, Ground, environment, file_system
+from bench.ground import ROOT, Ground, environment
+from hozi.core.storage import file_system
 from tests.peers import program
 
 _FLUSH_SECONDS = 1.0
@@ -42,6 +43,7 @@ def commit() -> str:
 def before(ground: Ground, form: str) -> dict[str, Any]:
     """What can be said before anything is measured."""
     sizes = ground.sizes
+    disk = file_system.under(ground.disk)
     return {
         "form": form,
         "runs": f"{sizes.runs} pairs each, interleaved{', after one that warms up' if sizes.warm_up else ''}",
@@ -50,7 +52,8 @@ def before(ground: Ground, form: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "file system": file_system(ground.disk),
+        "file system": disk.kind,
+        "its journal": disk.keeping.value,
         "flushes a second": round(flushes_a_second(ground.disk)),
         "load before": round(os.getloadavg()[0], 2),
         "Hozi": hozi.__version__,

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 ROOT: Final = Path(__file__).resolve().parents[1]
 _STOP_SECONDS: Final = 60
 _SETTINGS: Final = ("HOZI_", "DJANGO_", "PG")
@@ -138,13 +136,6 @@ def prepared(parent: Path, sizes: Sizes, seed: int) -> Iterator[Ground]:
             path.chmod(0o711)
             paths.append(path)
         yield Ground(paths[0], paths[1], sizes, seed, stack)
-
-
-def file_system(path: Path) -> str:
-    """The kind of file system that a folder lies on (ext4, tmpfs ...)."""
-    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
-    place = path.resolve()
-    return next((mounts[folder] for folder in (place, *place.parents) if folder in mounts), "unknown")
 
 
 def environment(**more: str) -> dict[str, str]:
