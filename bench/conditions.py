@@ -33,6 +33,16 @@ def flushes_a_second(folder: Path) -> float:
     return count / (time.monotonic() - started)
 
 
+def load(seconds: float) -> float:
+    """How many cores are at work, or wait for a disk, for so many seconds while the benchmark does nothing.
+
+    Not the load average: in that of the last minute is the row before.
+    """
+    os.sync()
+    idle = psutil.cpu_times_percent(interval=seconds).idle
+    return (100 - float(idle)) / 100 * (os.cpu_count() or 1)
+
+
 def commit() -> str:
     """The short commit of this checkout, with a plus when files differ from it; ``unknown`` outside of a checkout."""
     short = _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")

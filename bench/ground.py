@@ -30,7 +30,10 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done in one run of each row. ``runs`` are those that count; a first one warms up."""
+    """How much is done in one run of each row. ``runs`` are those that count; a first one warms up.
+
+    ``look_seconds``: for how long it is looked, before each row, what others do on the machine.
+    """
 
     runs: int
     warm_up: bool
@@ -46,6 +49,7 @@ class Sizes:
     queries: int
     object_bytes: int
     disk_bytes: int
+    look_seconds: float
 
 
 FULL: Final = Sizes(
@@ -63,6 +67,7 @@ FULL: Final = Sizes(
     queries=200,
     object_bytes=1 << 30,
     disk_bytes=20 << 30,
+    look_seconds=1.0,
 )
 
 SHORT: Final = Sizes(
@@ -80,6 +85,7 @@ SHORT: Final = Sizes(
     queries=10,
     object_bytes=32 << 20,
     disk_bytes=2 << 30,
+    look_seconds=0.1,
 )
 
 
