@@ -157,22 +157,27 @@ def orthanc(ground: Ground, *, nodelay: bool, database: str = "", destination: i
 
 
 def _on_postgresql(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "Plugins": [str(postgresql_plugin())],
+        "PostgreSQL": {
+            "EnableIndex": True,
+            "EnableStorage": False,
+            "Host": parts.hostname,
+            "Port": parts.port,
+            "Database": parts.path.lstrip("/"),
+            "Username": parts.username,
+            "Password": parts.password,
+            "EnableSsl": False,
+        },
+    }
+
+
+def postgresql_plugin() -> Path:
+    """Orthanc's plugin that keeps its index on PostgreSQL; raises Missing."""
     for folder in map(Path, _PLUGIN_FOLDERS):
         for plugin in sorted(folder.glob(f"{_PLUGIN}*")):
-            parts = urlsplit(url)
-            return {
-                "Plugins": [str(plugin)],
-                "PostgreSQL": {
-                    "EnableIndex": True,
-                    "EnableStorage": False,
-                    "Host": parts.hostname,
-                    "Port": parts.port,
-                    "Database": parts.path.lstrip("/"),
-                    "Username": parts.username,
-                    "Password": parts.password,
-                    "EnableSsl": False,
-                },
-            }
+            return plugin
     raise Missing("Orthanc's PostgreSQL plugin is not here: apt install orthanc-postgresql")
 
 
