@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.rmdir()
     else:
         say(f"{sum_of_all.faults} checks did not hold")
+    say(sum_of_all.moments)
     say(str(sum_of_all))
     return 0 if sum_of_all.clean else 1
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from hozi.core.dimse import status
 from tests.torture import checking
-from tests.torture.ledger import Ledger
+from tests.torture.ledger import Ledger, UnderWay
 from tests.torture.objects import Maker
 from tests.torture.rounds import Say, Tally
 from tests.torture.running import Archive, Broken
@@ -101,6 +101,7 @@ class _Trial:
         self._tally = tally
         self.ledger = Ledger()
         self._enough = threading.Event()
+        self._caught: list[UnderWay] = []
 
     def run(self, *, kill: bool) -> checking.Findings:
         """Fills the disk while senders send, kills the archive meanwhile if asked to, and makes room again."""
@@ -116,6 +117,7 @@ class _Trial:
             known = dict(ledger.acknowledged)
             findings = checking.acknowledged(archive, ledger, known)  # what is there can be had while it is full
             if kill:
+                archive.before_kill = lambda: self._caught.extend(ledger.all_under_way())
                 archive.kill_group()
                 self._tally.kills += 1
                 archive.start()
@@ -127,6 +129,7 @@ class _Trial:
             self._enough.set()
             for sender in senders:
                 sender.join()
+        self._tally.struck(self._caught)
         archive.wait_until_ready()
         odd = {code for code in ledger.statuses if code not in _WHILE_FULL}
         findings.faults.extend(f"{ledger.statuses[code]} senders were answered {code:04X}" for code in sorted(odd))

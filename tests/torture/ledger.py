@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hozi.core.dimse import status
@@ -19,6 +20,13 @@ class Acknowledged:
     sha256: str
 
 
+@dataclass(eq=False, slots=True)
+class UnderWay:
+    """An object that is being sent; ``taken`` when it was answered with success, or that it is kept aside."""
+
+    taken: bool = False
+
+
 class Ledger:
     """Filled by any number of senders at once; the checks compare the archive with it."""
 
@@ -30,6 +38,7 @@ class Ledger:
         self.faults: list[str] = []
         self.kept_aside: dict[str, Counter[str]] = defaultdict(Counter)
         self.open: Counter[str] = Counter()
+        self._under_way: list[UnderWay] = []
         self._changed = threading.Condition()
 
     def begin(self, made: Made, sha256: str) -> None:
@@ -48,6 +57,23 @@ class Ledger:
                 self.kept_aside[made.uid][sha256] += 1
                 self.open[made.uid] -= 1
             self._changed.notify_all()
+
+    @contextmanager
+    def under_way(self) -> Iterator[UnderWay]:
+        """While one object is sent: from before its first byte until its sender has an answer, or expects none."""
+        one = UnderWay()
+        with self._changed:
+            self._under_way.append(one)
+        try:
+            yield one
+        finally:
+            with self._changed:
+                self._under_way.remove(one)
+
+    def all_under_way(self) -> list[UnderWay]:
+        """What is `under_way` at this moment."""
+        with self._changed:
+            return list(self._under_way)
 
     def _acknowledge(self, made: Made, sha256: str) -> None:
         self.successes += 1

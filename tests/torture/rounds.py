@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from tests.peers import find
 from tests.postgresql import Server
 from tests.torture import checking, database
 from tests.torture.commitments import Commitments, listening
-from tests.torture.ledger import Ledger
+from tests.torture.ledger import Ledger, UnderWay
 from tests.torture.objects import Maker, plan
 from tests.torture.running import Archive, Broken
 from tests.torture.senders import AE, Sender, StoreScu
@@ -32,9 +32,10 @@ _RESTARTS_OF_A_LISTENER: Final = 2  # then its supervisor waits longer than a ru
 
 @dataclass
 class Tally:
-    """What a run comes to."""
+    """What a run comes to. ``in_between``: so many of the kills fell between an object's first byte and its answer."""
 
     kills: int = 0
+    in_between: int = 0
     acknowledged: int = 0
     lost: int = 0
     faults: int = 0
@@ -47,9 +48,26 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Takes another run in."""
         self.kills += other.kills
+        self.in_between += other.in_between
         self.acknowledged += other.acknowledged
         self.lost += other.lost
         self.faults += other.faults
+
+    def struck(self, under_way: Iterable[UnderWay]) -> None:
+        """Judges one kill, when all senders have ended, by what was under way in that moment.
+
+        It fell in between when one of these was not taken any more. Our own senders count, not `storescu`, whose
+        words come too late; and what was taken in spite of the kill does not count.
+        """
+        self.in_between += any(not one.taken for one in under_way)
+
+    @property
+    def moments(self) -> str:
+        """When the kills fell, in a sentence."""
+        return (
+            f"{self.in_between} of the kills fell between an object's first byte and its answer, so that it got none,"
+            f" {self.kills - self.in_between} at other moments"
+        )
 
     def __str__(self) -> str:
         return f"{self.kills} kills, {self.acknowledged} acknowledged, {self.lost} lost"
@@ -69,6 +87,8 @@ class Run:
         self._say = say
         self._server = server
         self._ledger = Ledger()
+        self._caught: list[UnderWay] = []
+        archive.before_kill = self._look
         self._weights = _KILLS | (_KILLS_OF_THE_DATABASE if server else {})
 
     def rounds(self, numbers: range) -> None:
@@ -106,7 +126,8 @@ class Run:
         enough = threading.Event()
         senders = self._senders(number, rng, enough)
         before = self._ledger.successes
-        kills = self.tally.kills
+        kills, in_between = self.tally.kills, self.tally.in_between
+        self._caught.clear()
         for sender in senders:
             sender.start()
         try:
@@ -120,6 +141,7 @@ class Run:
             enough.set()
             for sender in senders:
                 sender.join()
+        self.tally.struck(self._caught)
         self._come_back(kind, rng)
         took = time.monotonic() - begun
         findings = checking.acknowledged(self._archive, self._ledger, self._ledger.of_round(number))
@@ -133,7 +155,7 @@ class Run:
         findings.faults.extend(self._ledger.faults)
         told = (
             f"{self._ledger.successes - before} acknowledged by {len(senders)} senders, killed: {kind}"
-            f" ({self.tally.kills - kills}), back in {took:.1f} s,"
+            f" ({self.tally.kills - kills}, in between {self.tally.in_between - in_between}), back in {took:.1f} s,"
         )
         return told, findings
 
@@ -174,6 +196,7 @@ class Run:
         self.tally.kills += 1
         if "database" in kind:
             assert self._server is not None
+            self._look()
             self._server.kill()
         if "listener" in kind:
             archive.kill_listeners(rng, one=kind == "one listener")
@@ -187,6 +210,10 @@ class Run:
             time.sleep(rng.uniform(0, 3))
             self._server.start()
         return archive.process is not None
+
+    def _look(self) -> None:
+        """What is under way in the moment of a kill."""
+        self._caught += self._ledger.all_under_way()
 
     def _come_back(self, kind: str, rng: random.Random) -> None:
         """Waits until the archive is ready again, or starts it; some starts are killed on their way."""

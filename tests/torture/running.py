@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,10 @@ class Broken(Exception):
 
 
 class Archive:
-    """A home folder, a database, and the `hozi serve` that runs on them (or does not, at the moment)."""
+    """A home folder, a database, and the `hozi serve` that runs on them (or does not, at the moment).
+
+    ``before_kill`` is called right before each SIGKILL for what has a part in storing.
+    """
 
     def __init__(self, home: Path, database_url: str, **settings: str) -> None:
         self.home = home
@@ -50,6 +54,7 @@ class Archive:
         self.process: subprocess.Popen[bytes] | None = None
         self.startup_seconds = 2.0
         self.listener_deaths = 0
+        self.before_kill: Callable[[], None] = lambda: None
         self._listeners = 1
         self._banner = home.with_name(f"{home.name}.banner")
         self._log = home.with_name(f"{home.name}.log")
@@ -115,6 +120,7 @@ class Archive:
         """SIGKILL for the whole process group, as in a power cut."""
         assert self.process is not None
         family = self._family()
+        self.before_kill()
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
@@ -124,6 +130,7 @@ class Archive:
         """SIGKILL for `hozi serve` alone; its parts must go with it."""
         assert self.process is not None
         family = self._family()
+        self.before_kill()
         self.process.kill()
         self.process.wait()
         self.process = None
@@ -133,6 +140,7 @@ class Archive:
         """SIGKILL for all listener processes, or for one of them; the supervisor starts them again."""
         listeners = self.listeners()
         victims = [rng.choice(listeners)] if one and listeners else listeners
+        self.before_kill()
         for victim in victims:
             victim.kill()
         self.listener_deaths += 1

@@ -95,7 +95,9 @@ class Sender(threading.Thread):
                 pass  # the other one is not there: then alone
         slowly = self._rng.random() < 0.1
         self._ledger.begin(made, sha256)
-        answer = association.store(association.contexts_for(CT)[0], CT, made.uid, _pieces(dataset, slowly))
+        with self._ledger.under_way() as this:
+            answer = association.store(association.contexts_for(CT)[0], CT, made.uid, _pieces(dataset, slowly))
+            this.taken = answer.status in _TAKEN
         self._ledger.answer(made, sha256, answer.status)
         return answer.status
 
