@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from bench import conditions, report
-from bench.ground import FULL, ROOT, SHORT, Broken, Ground, Missing, file_system, prepared
+from bench.ground import FULL, ROOT, SHORT, Broken, Ground, Missing, prepared
 from bench.report import Demand, Line
 from bench.rows import ROWS, Row
+from hozi.core.storage import file_system
+from hozi.core.storage.file_system import Keeping
 
 RESULTS: Final = ROOT / "bench" / "results"
-_IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,13 +50,14 @@ def _lines(row: Row, ground: Ground, demanded: dict[str, float]) -> Iterator[Lin
     """Measures one row. What goes wrong in it does not end the others."""
     demands = [_demanded(demand, demanded) for demand in row.demands]
     print(f"{row.name} ...", file=sys.stderr, flush=True)
+    load = conditions.load(ground.sizes.look_seconds)
     try:
-        lines = [Line(demand, found) for demand, found in zip(demands, row.measure(ground), strict=True)]
+        lines = [Line(demand, found, load=load) for demand, found in zip(demands, row.measure(ground), strict=True)]
     except (Missing, Broken) as error:
-        lines = [Line(demand, failure=str(error)) for demand in demands]
+        lines = [Line(demand, failure=str(error), load=load) for demand in demands]
     except Exception as error:  # noqa: BLE001 - the other rows can be measured
         traceback.print_exc()
-        lines = [Line(demand, failure=f"failed: {type(error).__name__}") for demand in demands]
+        lines = [Line(demand, failure=f"failed: {type(error).__name__}", load=load) for demand in demands]
     for line in lines:
         print("  " + "  ".join(report.cells(line)), file=sys.stderr, flush=True)
     yield from lines
@@ -69,6 +71,8 @@ def _tell(lines: list[Line], facts: dict[str, object], comparison: list[str], re
     now = time.localtime()
     when, commit = time.strftime("%Y-%m-%d %H:%M", now), conditions.commit()
     print(report.table(lines))
+    if told := report.warning(lines):
+        print(told)
     print()
     for name, value in facts.items():
         print(f"{name}: {value}")
@@ -88,7 +92,7 @@ def _unfit(folder: Path, wanted: int) -> str:
     """Why this folder cannot be measured on; empty when it can."""
     if not folder.is_dir():
         return "There is no such folder; --folder names one on the disk that is to be measured"
-    if file_system(folder) in _IN_MEMORY:
+    if file_system.under(folder).keeping is Keeping.MEMORY:
         return "The folder lies in memory, where durability costs nothing; --folder names one on a disk"
     free = shutil.disk_usage(folder).free
     if free < wanted:

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 import hozi
-from bench.ground import ROOT, Ground, environment, file_system
+from bench.ground import ROOT, Ground, environment
+from hozi.core.storage import file_system
 from tests.peers import program
 
 _FLUSH_SECONDS = 1.0
@@ -32,6 +33,16 @@ def flushes_a_second(folder: Path) -> float:
     return count / (time.monotonic() - started)
 
 
+def load(seconds: float) -> float:
+    """How many cores are at work, or wait for a disk, for so many seconds while the benchmark does nothing.
+
+    Not the load average: in that of the last minute is the row before.
+    """
+    os.sync()
+    idle = psutil.cpu_times_percent(interval=seconds).idle
+    return (100 - float(idle)) / 100 * (os.cpu_count() or 1)
+
+
 def commit() -> str:
     """The short commit of this checkout, with a plus when files differ from it; ``unknown`` outside of a checkout."""
     short = _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
@@ -42,6 +53,7 @@ def commit() -> str:
 def before(ground: Ground, form: str) -> dict[str, Any]:
     """What can be said before anything is measured."""
     sizes = ground.sizes
+    disk = file_system.under(ground.disk)
     return {
         "form": form,
         "runs": f"{sizes.runs} pairs each, interleaved{', after one that warms up' if sizes.warm_up else ''}",
@@ -50,7 +62,8 @@ def before(ground: Ground, form: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "file system": file_system(ground.disk),
+        "file system": disk.kind,
+        "its journal": disk.keeping.value,
         "flushes a second": round(flushes_a_second(ground.disk)),
         "load before": round(os.getloadavg()[0], 2),
         "Hozi": hozi.__version__,

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 ROOT: Final = Path(__file__).resolve().parents[1]
 _STOP_SECONDS: Final = 60
 _SETTINGS: Final = ("HOZI_", "DJANGO_", "PG")
@@ -32,7 +30,10 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done in one run of each row. ``runs`` are those that count; a first one warms up."""
+    """How much is done in one run of each row. ``runs`` are those that count; a first one warms up.
+
+    ``look_seconds``: for how long it is looked, before each row, what others do on the machine.
+    """
 
     runs: int
     warm_up: bool
@@ -48,6 +49,7 @@ class Sizes:
     queries: int
     object_bytes: int
     disk_bytes: int
+    look_seconds: float
 
 
 FULL: Final = Sizes(
@@ -65,6 +67,7 @@ FULL: Final = Sizes(
     queries=200,
     object_bytes=1 << 30,
     disk_bytes=20 << 30,
+    look_seconds=1.0,
 )
 
 SHORT: Final = Sizes(
@@ -82,6 +85,7 @@ SHORT: Final = Sizes(
     queries=10,
     object_bytes=32 << 20,
     disk_bytes=2 << 30,
+    look_seconds=0.1,
 )
 
 
@@ -138,13 +142,6 @@ def prepared(parent: Path, sizes: Sizes, seed: int) -> Iterator[Ground]:
             path.chmod(0o711)
             paths.append(path)
         yield Ground(paths[0], paths[1], sizes, seed, stack)
-
-
-def file_system(path: Path) -> str:
-    """The kind of file system that a folder lies on (ext4, tmpfs ...)."""
-    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
-    place = path.resolve()
-    return next((mounts[folder] for folder in (place, *place.parents) if folder in mounts), "unknown")
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -13,6 +13,9 @@ from typing import Any, Final
 NOISE: Final = 0.20
 """Differences below this are noise on a small machine that also runs the clients."""
 
+BUSY: Final = 0.5
+"""Cores that others may keep busy when a row begins. With more, its figures may be theirs, and the report says so."""
+
 ALIKE: Final = ("form", "processor", "cores", "file system")
 """The conditions that two reports must share to be compared."""
 
@@ -50,11 +53,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Line:
-    """A demand and what became of it: figures, or a ``failure`` in words."""
+    """A demand and what became of it: figures, or a ``failure`` in words.
+
+    ``load``: cores that others kept busy when it began.
+    """
 
     demand: Demand
     measured: Measured = field(default_factory=Measured)
     failure: str = ""
+    load: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether others were at work when it began."""
+        return self.load > BUSY
 
     @property
     def ours(self) -> float | None:
@@ -115,11 +127,13 @@ class Line:
             "aim": demand.aim,
             "reached": self.reached if demand.judged else None,
             "failure": self.failure,
+            "load": round(self.load, 2),
+            "busy": self.busy,
             "runs": {"ours": self.measured.ours, "peer": self.measured.peer},
         }
 
 
-HEAD: Final = ("row", "unit", "ours", "peer", "ratio", "demanded", "aim", "reached", "spread")
+HEAD: Final = ("row", "unit", "ours", "peer", "ratio", "demanded", "aim", "reached", "load", "spread")
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -136,6 +150,7 @@ def cells(line: Line) -> tuple[str, ...]:
         f"{sign} {demand.least:g}" if demand.least is not None else "-",
         f"{sign} {demand.aim:g}" if demand.aim is not None else "-",
         ("yes" if line.reached else "NO") if demand.judged else "-",
+        f"{line.load:.2f}{' BUSY' if line.busy else ''}",
         " to ".join(_ratio(one, demand) if line.ratios else _figure(one) for one in spread) if spread else line.failure,
     )
 
@@ -168,6 +183,17 @@ def table(lines: Iterable[Line]) -> str:
     )
 
 
+def warning(lines: Iterable[Line]) -> str:
+    """Which rows began while the machine was busy, and what that means; empty when none did."""
+    busy = [line.demand.name for line in lines if line.busy]
+    if not busy:
+        return ""
+    return (
+        f"BUSY: others kept more than {BUSY:g} cores busy when these began, and their figures may be no good;"
+        f" measure them again: {', '.join(busy)}"
+    )
+
+
 def summary(lines: Sequence[Line]) -> str:
     """The last line: how many of the rows that are judged reach."""
     judged = [line for line in lines if line.demand.judged]
@@ -196,6 +222,8 @@ def as_markdown(
     """The whole report, for people."""
     parts = [f"# Benchmark of {when}, commit {commit}", ""]
     parts += [_row(HEAD), _row(["---"] * len(HEAD)), *(_row(cells(line)) for line in lines), "", summary(lines), ""]
+    if told := warning(lines):
+        parts += [told, ""]
     parts += [
         "Rows:",
         "",
@@ -228,7 +256,7 @@ def compare(lines: Iterable[Line], earlier: Sequence[Mapping[str, Any]], conditi
     """What changed by more than `NOISE` since the newest kept report that has the row, in sentences.
 
     Only reports of the same form and the same kind of machine count (`ALIKE`). The peer's figure tells a slower Hozi
-    from a slower machine.
+    from a slower machine, and BUSY says that others were at work during one of the two.
     """
     said = []
     for line in lines:
@@ -252,6 +280,7 @@ def compare(lines: Iterable[Line], earlier: Sequence[Mapping[str, Any]], conditi
                 f"{line.demand.name}: {_figure(line.ours)} {line.demand.unit}, {_figure(before['ours'])} on"
                 f" {report['when']} at {report['commit']}: {change}"
                 + (f" (the peer: {peer or 'as before'})" if line.peer else "")
+                + (" (BUSY)" if line.busy or before.get("busy") else "")
             )
     return said or ["nothing changed by more than 20 %, or there is nothing to compare with"]
 

@@ -59,14 +59,20 @@ class Announced:
 
 
 class Handover(Protocol):
-    """Moves a settled arrival out of the incoming area, or drops it."""
+    """A complete file in the incoming area, until it is put into its place or dropped."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its path, as `Volume.put` takes it; nothing lies there any more once it has been put."""
 
-    def mapped(self) -> mmap.mmap: ...
+    def mapped(self) -> mmap.mmap:
+        """The whole file, header and dataset, as memory to read from; the caller closes it.
 
-    def discard(self) -> None: ...
+        Raises ValueError for an empty file, and OSError.
+        """
+
+    def discard(self) -> None:
+        """Removes what was never acknowledged, or what the archive has already; does nothing where no file is."""
 
 
 @dataclass(frozen=True, slots=True)

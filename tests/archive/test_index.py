@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from hozi.archive import correct, index
@@ -213,6 +213,80 @@ def test_who_comes_while_a_flush_lasts_is_committed_together(commits: list[str])
     together([lambda: shared.add(first), let_it_end_when_all_wait, *(lambda n=n: later(n) for n in range(1, 8))])
     assert Instance.objects.count() == 8
     assert len(commits) == 1
+
+
+def add_while_a_flush_lasts(others: list[Candidate]) -> list[Any]:
+    """Lets these come while the flush of an object 1.0 lasts, which ends when all wait; what became of it and of each:
+    a finding, or the database's error."""
+    shared, flushed = Index(), threading.Event()
+
+    def add(one: Candidate) -> Finding | str:
+        while one is not first and not shared._committing:
+            time.sleep(0.01)
+        try:
+            return shared.add(one).finding
+        except OperationalError as error:
+            return str(error)
+
+    def let_it_end_when_all_wait() -> None:
+        while len(shared._queue) < len(others):
+            time.sleep(0.01)
+        flushed.set()
+
+    first = dataclasses.replace(candidate("1.0"), durable=lambda: flushed.wait(60))
+    outcomes = together([let_it_end_when_all_wait, *(lambda one=one: add(one) for one in (first, *others))])
+    return outcomes[1:]
+
+
+def test_at_most_64_share_a_commit_and_the_rest_share_the_next(commits: list[str]) -> None:
+    commits_before: list[int] = []
+    others = [
+        dataclasses.replace(candidate(f"1.{n}"), durable=lambda: commits_before.append(len(commits)))
+        for n in range(1, 71)
+    ]
+    assert add_while_a_flush_lasts(others) == [Finding.STORED] * 71
+    assert commits_before == [0] * 63 + [1] * 7
+    assert len(commits) == 2
+    assert Study.objects.get().instance_count == Instance.objects.count() == Event.objects.count() == 71
+
+
+def deadlock() -> None:
+    raise OperationalError("deadlock detected")
+
+
+def end_of_the_connection() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.mark.parametrize("failure", [deadlock, end_of_the_connection], ids=lambda failure: failure.__name__)
+def test_a_commit_that_the_database_undoes_is_tried_again_with_all_who_joined(
+    failure: Callable[[], None], commits: list[str]
+) -> None:
+    if failure is end_of_the_connection and connection.vendor != "postgresql":
+        pytest.skip("not meant for SQLite, which has no connection to lose")
+    tries: list[int] = []
+
+    def fails_at_first() -> None:
+        tries.append(len(commits))
+        if len(tries) == 1:
+            failure()
+
+    others = [candidate(f"1.{n}") for n in range(1, 6)]
+    others[2] = dataclasses.replace(others[2], durable=fails_at_first)
+    assert add_while_a_flush_lasts(others) == [Finding.STORED] * 6
+    assert tries == [0, 0]
+    assert len(commits) == 1  # nobody was committed without the others, nobody twice
+    assert Study.objects.get().instance_count == Instance.objects.count() == Event.objects.count() == 6
+    assert StoredObject.objects.count() == 6
+
+
+def test_who_joined_is_committed_alone_when_the_database_takes_one_of_them_never() -> None:
+    others = [candidate("1.1"), dataclasses.replace(candidate("1.2"), durable=deadlock), candidate("1.3")]
+    outcomes = add_while_a_flush_lasts(others)
+    assert outcomes == [Finding.STORED, Finding.STORED, "deadlock detected", Finding.STORED]
+    assert sorted(Instance.objects.values_list("uid", flat=True)) == ["1.0", "1.1", "1.3"]
+    assert Study.objects.get().instance_count == Event.objects.count() == 3
 
 
 @pytest.mark.parametrize("latecomer", ["the same UID", "a flush that fails"])

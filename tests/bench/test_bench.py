@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hozi.core.storage import file_system
+from hozi.core.storage.file_system import Keeping
 from tests.guards.rules import ROOT
 
 
@@ -30,9 +32,7 @@ def bench(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Path:
     """A folder that is not in memory, as the benchmark demands."""
-    from bench.ground import file_system
-
-    if file_system(tmp_path) in ("tmpfs", "ramfs"):
+    if file_system.under(tmp_path).keeping is Keeping.MEMORY:
         pytest.skip("not meant for temporary folders in memory")
     return tmp_path
 
@@ -85,10 +85,8 @@ def test_it_says_which_rows_there_are(tmp_path: Path) -> None:
 
 
 def test_it_refuses_to_measure_in_memory() -> None:
-    from bench.ground import file_system
-
     memory = Path("/dev/shm")
-    if file_system(memory) != "tmpfs":
+    if file_system.under(memory).keeping is not Keeping.MEMORY:
         pytest.skip("not meant for systems without /dev/shm")
     done = bench(folder=memory)
     assert done.returncode == 2

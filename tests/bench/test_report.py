@@ -68,6 +68,24 @@ def test_the_table_says_why_a_row_has_no_figures() -> None:
     assert "apt install orthanc" in shown and "NO" in shown and "yes" in shown
 
 
+def test_a_row_that_began_while_others_were_at_work_is_marked(tmp_path: Path) -> None:
+    quiet = line(LATENCY, [10], [10])
+    busy = dataclasses.replace(line(RATE, [200], [100]), load=1.4)
+    assert busy.reached
+    assert "1.40 BUSY" in report.table([quiet, busy])
+    assert report.warning([quiet, busy]).endswith("measure them again: store")
+    assert report.warning([quiet]) == ""
+    assert "BUSY" not in report.table([quiet]) + report.as_markdown([quiet], {}, "now", "abc1234", [])
+    kept(tmp_path, "2026-11-23-100000-b", "full", quiet, busy)
+    [file] = tmp_path.glob("*.json")
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["load"], row["busy"]) for row in rows] == [(0, False), (1.4, True)]
+    assert report.warning([busy]) in file.with_suffix(".md").read_text()
+    slower = [line(RATE, [100], [100])]
+    [said] = report.compare(slower, report.kept(tmp_path), {"form": "full"})
+    assert said.endswith("(BUSY)")
+
+
 def kept(folder: Path, name: str, form: str, *lines: Line) -> None:
     content = report.as_json(lines, {"form": form}, name, "abc1234")
     report.keep(folder, name, content, report.as_markdown(lines, {"form": form}, name, "abc1234", []))

@@ -61,8 +61,8 @@ def telling_names(path: Path, text: str) -> list[str]:
 def documented(path: Path, text: str) -> list[str]:
     """Everything public has a docstring: modules, classes, functions, methods and properties.
 
-    Empty modules, what stands inside a function or a private class, nested classes (Django's Meta, choices) and
-    methods that a protocol only declares need none of their own.
+    Also what a protocol only declares: there its promise is all there is. Empty modules, what stands inside a function
+    or a private class, and nested classes (Django's Meta, choices) need none of their own.
     """
     tree = ast.parse(text)
     if not tree.body:
@@ -86,9 +86,7 @@ def _public(tree: ast.Module) -> Iterator[tuple[Function | ast.ClassDef, str]]:
 
 def _wants_a_docstring(method: Function) -> bool:
     decorators = {node.attr for node in method.decorator_list if isinstance(node, ast.Attribute)}
-    [*_, last] = method.body
-    declared = isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant) and last.value.value is ...
-    return not (method.name.startswith("_") or declared or decorators & {"setter", "deleter"})
+    return not (method.name.startswith("_") or decorators & {"setter", "deleter"})
 
 
 def no_signals(path: Path, text: str) -> list[str]:

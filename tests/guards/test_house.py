@@ -92,7 +92,7 @@ def test_the_rules_read_every_module() -> None:
         (rules.documented, ANYWHERE, UNDOCUMENTED, 2),
         (rules.documented, ANYWHERE, "x = 1\n", 1),
         (rules.documented, ANYWHERE, "", 0),
-        (rules.documented, ANYWHERE, DECLARED, 0),
+        (rules.documented, ANYWHERE, DECLARED, 1),
         (rules.no_signals, ANYWHERE, SIGNALS, 2),
         (rules.no_signals, ANYWHERE, "import django.dispatch\n", 1),
         (rules.no_signals, ANYWHERE, "import signal\nfrom django.db import models\n", 0),

@@ -34,6 +34,7 @@ _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BUFFER: Final = 1 << 16  # pieces that are larger go to the kernel without being copied
 _WRITE_OUT_EVERY: Final = 1 << 18
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
+_QUIET_SECONDS: Final = 60.0  # a full disk is met with every image, and need not be told of each time
 
 
 def _find_sync_file_range() -> Callable[[int], object]:
@@ -146,6 +147,7 @@ class Incoming:
         self._spare: list[tuple[str, int]] = []
         self._spare_lock = threading.Lock()
         self._making = False
+        self._warn_after = 0.0
         self._closed = False
         self._names = count()
         self._maker = ThreadPoolExecutor(1, "spare files")
@@ -173,7 +175,9 @@ class Incoming:
         try:
             made = self._new_files(_SPARE_FILES)
         except OSError as error:
-            log.warning("no file can be made ahead in the incoming area: %s", error.strerror)
+            if time.monotonic() >= self._warn_after:  # only this one thread comes here
+                self._warn_after = time.monotonic() + _QUIET_SECONDS
+                log.warning("no file can be made ahead in the incoming area: %s", error.strerror)
         finally:
             with self._spare_lock:
                 self._spare += made

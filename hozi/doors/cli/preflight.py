@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
+from hozi.core.storage import file_system
+from hozi.core.storage.file_system import Keeping
 from hozi.doors.cli.prepare import schema
 
 if TYPE_CHECKING:
@@ -34,8 +36,21 @@ LEAST_POSTGRESQL = 15
 _COMMIT_BYTES = 64 << 10  # what SQLite writes for one image
 _FIRST_RELEASE_YEAR = 2026
 _CLOCK_TOLERANCE = 60.0
-_NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p")
-_MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
+
+#: What a power cut, or less, can do to images that were acknowledged; and what to do about it.
+_UNSAFE = {
+    Keeping.NOTHING: (
+        "a power cut can lose acknowledged images",
+        "use xfs, btrfs, or ext4 as it is made by default (`tune2fs -O has_journal` on a disk that is not mounted)",
+    ),
+    Keeping.MEMORY: ("a power cut empties it", "set HOZI_HOME to a disk"),
+    Keeping.LAYER: ("what is in it goes with the container", "mount a disk there"),
+    Keeping.SERVER: (
+        "what is acknowledged is as safe as that machine keeps it",
+        "let it flush before it answers (NFS: export with `sync`), on a file system with a journal",
+    ),
+    Keeping.UNKNOWN: ("a power cut may lose acknowledged images", "make sure that it keeps a journal, or use xfs"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +104,21 @@ def _permissions(folder: Path) -> Iterator[Finding]:
 
 def _file_systems(settings: Settings) -> Iterator[Finding]:
     for what, folder in _folders(settings):
-        kind = _file_system(folder)
-        if kind in _MEMORY_FILE_SYSTEMS:
-            yield Finding(
-                "warn", "disk", f"the {what} is in memory ({kind}): a power cut empties it", "set HOZI_HOME to a disk"
-            )
-        elif kind in _NETWORK_FILE_SYSTEMS and what == "home" and settings.database()["ENGINE"].endswith("sqlite3"):
+        found = file_system.under(folder)
+        told = f"the {what} {'are' if what.endswith('s') else 'is'} on {found}"
+        sqlite = what == "home" and settings.database()["ENGINE"].endswith("sqlite3")
+        if found.keeping is Keeping.SERVER and sqlite:
             yield Finding(
                 "fail",
                 "disk",
-                f"the database would lie on a network file system ({kind}), where SQLite can be corrupted",
+                f"the database would lie on {found}, where SQLite can be corrupted",
                 "set HOZI_HOME to a local disk and HOZI_STORAGE_URL to the network folder, or use PostgreSQL",
             )
+        elif found.keeping in _UNSAFE:
+            danger, advice = _UNSAFE[found.keeping]
+            yield Finding("warn", "disk", f"{told}: {danger}", advice)
+        else:
+            yield Finding("ok", "disk", told)
 
 
 def room(settings: Settings) -> Iterator[Finding]:
@@ -261,13 +279,6 @@ def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
 def _nearest(folder: Path) -> Path:
     """The folder, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _file_system(folder: Path) -> str:
-    """The kind of file system on which the folder lies or would lie."""
-    path = _nearest(folder).resolve()
-    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
-    return next((mounts[parent] for parent in (path, *path.parents) if parent in mounts), "")
 
 
 def _newest(folder: Path) -> float:

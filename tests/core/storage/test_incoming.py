@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hozi.core.errors import Unavailable
-from hozi.core.storage import Incoming
+from hozi.core.storage import Incoming, incoming
 
 HEADER = b"header of the file"
 FINAL = b"HEADER OF THE FILE"
@@ -119,6 +119,26 @@ def test_a_folder_that_cannot_be_flushed_is_left_without_new_files(
             area.begin(HEADER)
     area.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(60.0, 1), (0.0, 5)], ids=["within a minute", "later"])
+def test_a_folder_that_stays_broken_is_told_of_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, said: int
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    area = Incoming(tmp_path)
+    monkeypatch.setattr(incoming, "_QUIET_SECONDS", seconds)
+    monkeypatch.setattr(incoming, "sync_folder", full)
+    for _ in range(5):
+        with pytest.raises(OSError, match="no space"):
+            area.begin(HEADER)
+        area._maker.submit(lambda: None).result()  # what is made ahead has been tried
+    area.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "no file can be made ahead in the incoming area: no space left on device"
+    ] * said
 
 
 def test_nothing_is_taken_in_once_the_area_is_closed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from hozi.core.storage.file_system import FileSystem, keeping, under
 from hozi.doors.cli import preflight, preflight_network, prepare
 from hozi.doors.cli.preflight import Finding
 from hozi.settings import Settings
@@ -103,25 +104,60 @@ def test_a_home_that_others_can_enter_fails(home: Path, mode: int, state: str) -
     assert state == "ok" or f"chmod 700 {home}" in finding.advice
 
 
+def lying_on(monkeypatch: pytest.MonkeyPatch, **kinds: str) -> None:
+    """Folders whose names end so lie on these kinds of file system; all others on an ext4 with a journal."""
+
+    def under(folder: Path) -> FileSystem:
+        kind = kinds.get(folder.name, "ext4")
+        return FileSystem(kind, keeping(kind, "rw data=ordered"))
+
+    monkeypatch.setattr(preflight.file_system, "under", under)
+
+
 @pytest.mark.parametrize(
-    ("kind", "state"), [("tmpfs", "warn"), ("nfs4", "fail"), ("cifs", "fail"), ("ext4", None), ("xfs", None)]
+    ("kind", "state", "words"),
+    [
+        ("ext4", "ok", "the home is on ext4 (with a journal)"),
+        ("xfs", "ok", "the home is on xfs (with a journal)"),
+        ("btrfs", "ok", "the home is on btrfs (copies on write)"),
+        ("ext2", "warn", "without a journal): a power cut can lose"),
+        ("exfat", "warn", "without a journal): a power cut can lose"),
+        ("tmpfs", "warn", "in memory): a power cut empties it"),
+        ("overlay", "warn", "goes with the container"),
+        ("fuseblk", "warn", "not known whether with a journal"),
+        ("nfs4", "fail", "SQLite can be corrupted"),
+        ("cifs", "fail", "SQLite can be corrupted"),
+    ],
 )
-def test_a_database_does_not_belong_on_every_file_system(
-    home: Path, kind: str, state: str | None, monkeypatch: pytest.MonkeyPatch
+def test_it_says_whether_the_disk_keeps_what_was_acknowledged(
+    home: Path, kind: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "_file_system", lambda folder: kind)
-    found = [finding.state for finding in preflight.home(settings(home)) if finding.about == "disk"]
-    assert found == ([state] if state else [])
+    lying_on(monkeypatch, home=kind)
+    finding = about(preflight.home(settings(home)), "disk")
+    assert finding.state == state
+    assert words in finding.found
+    assert bool(finding.advice) == (state != "ok")
 
 
-def test_images_on_a_network_folder_are_fine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_file_system", lambda folder: "ext4" if folder == home else "nfs4")
+def test_images_on_a_network_folder_are_as_safe_as_its_server(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lying_on(monkeypatch, images="nfs4")
     found = preflight.home(settings(home, storage_url=f"file://{tmp_path}/images"))
-    assert not [finding for finding in found if finding.about == "disk"]
+    own, images = (finding for finding in found if finding.about == "disk")
+    assert (own.state, images.state) == ("ok", "warn")
+    assert images.found.startswith("the images are on nfs4 (another machine's): ")
+    assert "sync" in images.advice
 
 
-def test_it_knows_on_which_file_system_a_folder_would_lie() -> None:
-    assert preflight._file_system(Path("/proc/1/nowhere")) == "proc"
+def test_a_home_on_a_server_is_possible_with_postgresql(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lying_on(monkeypatch, home="nfs4")
+    postgresql = settings(home, database_url="postgresql://somewhere/hozi")
+    assert about(preflight.home(postgresql), "disk").state == "warn"
+
+
+def test_it_says_on_what_this_machine_keeps_its_home(home: Path) -> None:
+    assert str(under(home)) in about(preflight.home(settings(home)), "disk").found
 
 
 def test_too_little_room_fails(home: Path) -> None:

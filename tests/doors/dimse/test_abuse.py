@@ -1,16 +1,21 @@
 """Attacks A01 to A28 on the whole archive, over the network: refused or harmless, and a scanner is served afterwards.
 
 What the protocol layer does against each is held in `tests/core/dimse`, what the scan does in `tests/core/dicom`,
-files and media in `tests/archive/test_bring_abuse.py`.
+files and media (A15, A16, A22) in `tests/archive/test_bring_abuse.py`, UIDs (A11, A12) in `test_edge_cases_storing.py`,
+wrong certificates (A02) in `test_tls.py`.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+import resource
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from pydicom.dataset import Dataset
@@ -25,8 +30,9 @@ from hozi.audit.models import Event
 from hozi.audit.record import Code
 from hozi.core.dimse import pdu
 from hozi.core.dimse.association import AssociateRequest, ProposedContext
+from hozi.doors.dimse import reach
 from hozi.settings import HOZI
-from tests.archive_running import Caller, RunningArchive, identifier
+from tests.archive_running import Caller, RunningArchive, identifier, running
 from tests.core.dimse.listening import Raw, p_data, pdv, store_command
 from tests.doors.dimse.images import CT, EXPLICIT, IMPLICIT, RLE, encoded, image
 from tests.doors.dimse.test_edge_cases_storing import element, reasons, send
@@ -106,6 +112,88 @@ def test_a04_a_scanner_gets_in_beside_200_silent_connections(archive: RunningArc
 
 # What is no DICOM ------------------------------------------------------------------------------------
 
+REQUEST = pdu.encode_request(AssociateRequest("CT1", "HOZI", (ProposedContext(1, CT, (EXPLICIT,)),)))
+
+
+def lengthened(request: bytes, more: bytes) -> bytes:
+    """An A-ASSOCIATE-RQ with more items at its end, and the length that it then has."""
+    return request[:2] + struct.pack(">I", len(request) - 6 + len(more)) + request[6:] + more
+
+
+def item(kind: int, content: bytes, length: int | None = None) -> bytes:
+    """An item of an A-ASSOCIATE-RQ, as long as it says or not."""
+    return struct.pack(">BxH", kind, len(content) if length is None else length) + content
+
+
+def nested_items() -> bytes:
+    """A megabyte of user information, one item within the other as deep as lengths of 16 bits go."""
+    content = b""
+    while len(content) < 0xFFF0:
+        content = item(0x50, content)
+    return content * 15
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\1\0\xff\xff\xff\xf0" + bytes(1000), b"\1\0\x7f\xff\xff\xff", b"\1\0\0\x10\0\1" + bytes(1 << 16)],
+    ids=["4 GiB", "2 GiB", "a byte more than 1 MiB"],
+)
+def test_a05_a_length_beyond_reason_is_not_waited_for(archive: RunningArchive, ct1: Caller, data: bytes) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(20):
+        with Raw.to(archive.port) as peer:
+            peer.send(data[:6])
+            assert peer.pdu() == (pdu.ABORT, bytes((0, 0, 2, 6)))
+        with Raw.to(archive.port) as peer:
+            try:
+                peer.send(data)
+            except OSError:
+                pass  # it had hung up before all was sent
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5 * 1024
+
+
+def test_a06_a_request_that_comes_byte_by_byte_is_cut_off_and_keeps_nobody_out(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "HOZI", HOZI.model_copy(update={"artim_seconds": 1}))
+    with running() as archive, ExitStack() as stack:
+        scanner = archive.admit("CT1")
+        slow = [stack.enter_context(Raw.to(archive.port)) for _ in range(8)]
+        sent = 0
+        with pytest.raises(OSError):  # the archive has hung up
+            for sent, byte in enumerate(REQUEST):
+                for peer in slow:
+                    peer.send(bytes((byte,)))
+                if sent == 10:
+                    assert send(scanner, image()) == (SUCCESS, "")
+                time.sleep(0.02)
+        assert 10 < sent < len(REQUEST) - 1
+        assert send(scanner, image()) == (SUCCESS, "")
+        assert verify().clean
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: archive\r\n\r\n",
+        bytes.fromhex("16030100c8010000c403035f") + bytes(range(190)),
+        b"\0" * 5000,
+        bytes(random.Random(7).randbytes(5000)),
+        b"",
+    ],
+    ids=["HTTP", "TLS", "zeros", "chance", "nothing"],
+)
+def test_a07_what_speaks_another_language_is_hung_up_on(archive: RunningArchive, ct1: Caller, data: bytes) -> None:
+    for _ in range(20):
+        with Raw.to(archive.port) as peer:
+            peer.send(data)
+            if data:
+                try:
+                    assert peer.pdu()[0] == pdu.ABORT
+                except OSError:
+                    pass  # hung up on before all was read: nothing was said
+    assert alerts() == []
+
 
 @pytest.mark.parametrize(
     "contexts",
@@ -130,6 +218,34 @@ def test_a08_contexts_that_cannot_be_are_refused(
     assert kind in (pdu.ASSOCIATE_AC, pdu.ABORT)
     if kind == pdu.ASSOCIATE_AC:
         assert not [context for context in pdu.decode_answer(body).contexts if context.result == 0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        item(0x50, b"\x51\0\0\4", 0xFFFF),
+        item(0x50, item(0x51, bytes(4), 0xFFFF)),
+        item(0x50, item(0x54, struct.pack(">H", 0xFFF0) + b"1.2")),
+        item(0x20, b"\3\0\0\0" + item(0x30, CT.encode(), 0xFFFF)),
+        item(0x50, item(0x51, b"\0\0")),
+        nested_items() + item(0x50, b"\x51\0\0\4", 0xFFFF),
+    ],
+    ids=["item", "item in an item", "UID in an item", "syntax in a context", "too short", "a megabyte, and an item"],
+)
+def test_a09_an_item_that_is_longer_than_what_holds_it_ends_the_connection(
+    archive: RunningArchive, ct1: Caller, more: bytes
+) -> None:
+    with Raw.to(archive.port) as peer:
+        peer.send(lengthened(REQUEST, more))
+        assert peer.pdu() == (pdu.ABORT, bytes((0, 0, 2, 6)))
+
+
+def test_a09_a_megabyte_of_items_in_items_is_read_once_and_means_nothing(archive: RunningArchive, ct1: Caller) -> None:
+    with Raw.to(archive.port) as peer:
+        peer.send(lengthened(REQUEST, nested_items()))
+        kind, body = peer.pdu()
+        assert kind == pdu.ASSOCIATE_AC
+        assert [context.id for context in pdu.decode_answer(body).contexts if context.result == 0] == [1]
 
 
 def test_a10_a_dataset_without_a_command_or_without_an_end_stores_nothing(archive: RunningArchive, ct1: Caller) -> None:

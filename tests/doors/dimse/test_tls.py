@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hozi.audit.models import Event
+from hozi.audit.record import Code
 from hozi.doors.dimse import reach, server
 from hozi.settings import HOZI
 from tests.archive_running import RunningArchive, running
@@ -61,7 +63,7 @@ def test_a_scanner_and_a_workstation_work_over_tls(secure: Secure, tmp_path: Pat
         assert received().keys() == sent().keys()
 
 
-def test_who_shows_no_certificate_of_the_authority_is_not_let_in(secure: Secure, tmp_path: Path) -> None:
+def test_a02_who_shows_no_certificate_of_the_authority_is_not_let_in(secure: Secure, tmp_path: Path) -> None:
     archive = secure.archive
     archive.admit("CT1")
     (tmp_path / "elsewhere").mkdir()
@@ -71,10 +73,12 @@ def test_who_shows_no_certificate_of_the_authority_is_not_let_in(secure: Secure,
     assert archive.dcmtk("echoscu", *secure.scanner).returncode == 0
 
 
-def test_a_device_with_another_subject_than_the_registered_one_is_not_that_device(secure: Secure) -> None:
+def test_a02_a_device_with_another_subject_than_the_registered_one_is_not_that_device(secure: Secure) -> None:
     archive = secure.archive
     archive.admit("CT1", tls_subject="CN=ct1")
     archive.admit("MR1", tls_subject="CN=mr1")
     assert archive.dcmtk("echoscu", *secure.scanner).returncode == 0
     refused = archive.dcmtk("echoscu", *secure.scanner, ae_title="MR1")
     assert "Calling AE Title Not Recognized" in refused.stderr
+    [alert] = Event.objects.filter(code=Code.SECURITY_ALERT, detail__type="110126")
+    assert (alert.actor, alert.detail["reason"]) == ("MR1", "certificate")
