@@ -228,5 +228,14 @@ LANGUAGE_CODE = "en"
 DATABASES = {"default": HOZI.database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-INSTALLED_APPS = ["hozi.audit", "hozi.facilities", "hozi.jobs", "hozi.archive"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "hozi.audit",
+    "hozi.facilities",
+    "hozi.accounts",
+    "hozi.jobs",
+    "hozi.archive",
+]
+AUTH_USER_MODEL = "accounts.Person"
 LOGGING_CONFIG = None

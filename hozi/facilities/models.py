@@ -3,15 +3,62 @@
 from django.db import models
 
 
+class Organisation(models.Model):
+    """Who runs facilities: a ministry, a mission, a company, a university. ``profile`` names what kind of customer it
+    is (`profiles.py`). No patient data.
+    """
+
+    name = models.CharField(max_length=128, unique=True)
+    profile = models.CharField(max_length=32, default="")
+    version = models.PositiveIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Facility(models.Model):
-    """A hospital or clinic. ``issuer`` names its patient numbers: identity is issuer + PatientID. No patient data."""
+    """A hospital or clinic. ``issuer`` names its patient numbers: identity is issuer + PatientID. No patient data.
+
+    ``level`` and ``province`` are keys of `levels.py`; ``registry_code`` is the ministry's (ZW + province + district +
+    facility); ``roles`` are the keys of the roles that are switched on here.
+    """
 
     code = models.CharField(max_length=16, unique=True)
     name = models.CharField(max_length=128)
     issuer = models.CharField(max_length=64, unique=True)
+    organisation = models.ForeignKey(Organisation, null=True, on_delete=models.PROTECT, related_name="facilities")
+    profile = models.CharField(max_length=32, default="")
+    level = models.CharField(max_length=16, default="")
+    province = models.CharField(max_length=2, default="")
+    district = models.CharField(max_length=64, default="")
+    registry_code = models.CharField(max_length=8, default="")
+    roles = models.JSONField(default=list)
+    version = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        verbose_name_plural = "facilities"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["registry_code"], condition=~models.Q(registry_code=""), name="facility_registry_code"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.code
+
+
+class Department(models.Model):
+    """A part of a facility to which devices belong and for which people are given roles. No patient data."""
+
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="departments")
+    code = models.CharField(max_length=16)
+    name = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["facility", "code"], name="department_once")]
+
+    def __str__(self) -> str:
+        return f"{self.code} of facility {self.facility_id}"
 
 
 class Device(models.Model):
@@ -30,6 +77,9 @@ class Device(models.Model):
     username = models.CharField(max_length=128, default="", help_text="User identity that it must present.")
     passcode = models.CharField(max_length=256, default="", help_text="Hash of the passcode to it.")
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="devices")
+    department = models.ForeignKey(Department, null=True, on_delete=models.PROTECT, related_name="devices")
+    modality = models.CharField(max_length=16, default="", help_text="What kind of images it makes.")
+    version = models.PositiveIntegerField(default=1)
     may_store = models.BooleanField(default=False)
     may_query = models.BooleanField(default=False)
     may_retrieve = models.BooleanField(default=False)

@@ -29,7 +29,8 @@ def _speaks_of_patient_data(model: type) -> bool:
 
 
 def test_every_model_says_what_patient_data_it_holds() -> None:
-    silent = [model.__qualname__ for model in apps.get_models() if not _speaks_of_patient_data(model)]
+    ours = [model for model in apps.get_models() if model.__module__.startswith("hozi.")]
+    silent = [model.__qualname__ for model in ours if not _speaks_of_patient_data(model)]
     assert not silent, "these docstrings do not say whether the table holds patient data: " + ", ".join(silent)
 
 

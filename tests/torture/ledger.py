@@ -89,8 +89,10 @@ class Ledger:
 
     def of_round(self, number: int) -> dict[str, Acknowledged]:
         """The objects that were made in a round and have been acknowledged, by SOP Instance UID."""
-        return {uid: known for uid, known in self.acknowledged.items() if known.made.round == number}
+        with self._changed:
+            return {uid: known for uid, known in self.acknowledged.items() if known.made.round == number}
 
     def unsure(self) -> Collection[str]:
         """UIDs of which one sending at least got no answer, or a failure."""
-        return {uid for uid, count in self.open.items() if count > 0}
+        with self._changed:
+            return {uid for uid, count in self.open.items() if count > 0}
