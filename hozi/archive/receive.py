@@ -15,12 +15,13 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.db import Error as DatabaseProblem
 from django.db import transaction
@@ -59,6 +60,10 @@ _LARGE = 8 << 20
 #: How long the file of a first copy may take from commit to its place before it counts as lost.
 _PATIENCE_SECONDS = 2.0
 _PATIENCE_STEPS = 40
+
+
+_SQLITE_FULL: Final = 13
+_DISK_FULL: Final = "53100"
 
 
 class NoRoom(Unavailable):
@@ -114,6 +119,10 @@ class Receiver:
                 if preamble == "executable":
                     _record_preamble(whole)
                 receipt = self._settle(whole)
+            except NoRoom:
+                # Nothing of it was committed. What was kept of all that is refused would fill the disk for good.
+                whole.file.discard()
+                raise
             except (DatabaseProblem, OSError):
                 self._set_aside(whole)
                 raise
@@ -134,7 +143,7 @@ class Receiver:
             return
         try:
             self._settle(whole)
-        except (DatabaseProblem, OSError):
+        except (DatabaseProblem, OSError, NoRoom):
             self._set_aside(whole)
 
     def _set_aside(self, whole: Whole) -> None:
@@ -191,7 +200,8 @@ class Receiver:
             return self._quarantine(whole, *complaint)
         if whole.length > _LARGE:
             whole.durable()  # not while the database is locked for it
-        verdict = self._index.add(candidate_for(whole, facts))
+        with _undone_when_full():
+            verdict = self._index.add(candidate_for(whole, facts))
         if verdict.finding is Finding.STORED:
             self._volume.put(whole.file.name, verdict.key)
             return Receipt(Result.STORED, findings=facts.findings)
@@ -203,7 +213,7 @@ class Receiver:
 
     def _quarantine(self, whole: Whole, reason: Reason, explanation: str) -> Receipt:
         whole.durable()
-        with transaction.atomic():
+        with _undone_when_full(), transaction.atomic():
             case, _ = raise_case(case_for(whole, reason, explanation))
             record(entry_for(whole, Outcome.MINOR_FAILURE, {"reason": reason.value}))
         self._put_once(whole, case.key)
@@ -269,7 +279,7 @@ class Receiver:
         for path in self._incoming.left_behind():
             try:
                 fate = self._take_in(path)
-            except (DatabaseProblem, OSError) as error:
+            except (DatabaseProblem, OSError, NoRoom) as error:
                 # It stays where it is, and the next start tries again: what is in the archive can be used meanwhile.
                 log.error("a file that an unclean stop left cannot be taken in now: %s", type(error).__name__)
                 fate = "left"
@@ -310,3 +320,16 @@ def _ask_about_preamble(whole: Whole) -> None:
     case.key = ""
     with transaction.atomic():
         raise_case(case)
+
+
+@contextmanager
+def _undone_when_full() -> Iterator[None]:
+    """Raises NoRoom when the database undid what it was told in here, having no room to write it."""
+    try:
+        yield
+    except DatabaseProblem as error:
+        cause = error.__cause__
+        code = getattr(cause, "sqlite_errorcode", None)
+        if (code is not None and code & 0xFF == _SQLITE_FULL) or getattr(cause, "sqlstate", None) == _DISK_FULL:
+            raise NoRoom("the database has no room left on its disk") from error
+        raise

@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from hozi.archive import index
 from hozi.archive.arrived import Announced, Origin
@@ -273,6 +276,51 @@ def test_a_disk_that_is_full_when_it_is_flushed_is_answered_as_full(
         assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0xA700
     assert (arriving(HOZI.storage), Instance.objects.count()) == ([], 0)
     assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0x0000
+    assert verify().clean
+
+
+@contextmanager
+def full_database() -> Iterator[None]:
+    """The database has no room to grow, and says so itself (SQLite's code 13, PostgreSQL's 53100)."""
+    if connection.vendor == "sqlite":
+
+        def limit(connection: BaseDatabaseWrapper, **_: object) -> None:
+            connection.cursor().execute("PRAGMA max_page_count = 1")  # or as many as there are now
+
+        connection_created.connect(limit)
+        try:
+            yield
+        finally:
+            connection_created.disconnect(limit)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"
+        )
+        cursor.execute("CREATE TRIGGER no_room BEFORE INSERT ON archive_instance EXECUTE FUNCTION no_room()")
+        try:
+            yield
+        finally:
+            cursor.execute("DROP FUNCTION no_room CASCADE")
+
+
+@pytest.mark.database
+def test_a_database_that_has_no_room_is_answered_as_full_and_keeps_nothing_of_the_refused(
+    archive: RunningArchive,
+) -> None:
+    ct1, first = archive.admit("CT1"), image()
+    assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0x0000
+    several = [image() for _ in range(40)]
+    with full_database():
+        # Some find room in pages that are there.
+        answers = [ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] for one in several]
+        assert set(answers) <= {0x0000, 0xA700}
+        assert answers[-1] == 0xA700
+        assert arriving(HOZI.storage) == []
+    for one in several:
+        assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0x0000
+    assert Instance.objects.count() == 1 + len(several)
     assert verify().clean
 
 

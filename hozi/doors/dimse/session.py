@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
+
+from django.db import Error as DatabaseProblem
 
 from hozi.archive.receive import Receiver
 from hozi.audit.record import Code, Entry, Outcome, record
@@ -13,6 +16,8 @@ from hozi.core.dimse import status
 from hozi.core.dimse.association import Association, Message
 from hozi.facilities.devices import Permit
 from hozi.settings import HOZI
+
+log = logging.getLogger(__name__)
 
 #: Under which event, and as which action, a refused request stands in the audit.
 _EVENTS: Final = {
@@ -50,12 +55,16 @@ class Session:
     def refuse(self, message: Message, code: int, comment: str, *, recorded: bool = True) -> None:
         """Answers a request with a failure and the reason for it, in the 64 characters that the standard allows.
 
-        Recorded in the audit, but for what the archive records itself with the object.
+        Recorded in the audit, but for what the archive records itself with the object. When there is no room even
+        for that, the log has it, and the sender is told all the same.
         """
         for _ in message.fragments():
             pass
         if recorded:
-            self._record(message, code, comment)
+            try:
+                self._record(message, code, comment)
+            except DatabaseProblem as error:
+                log.error("a refusal is not in the audit: %04X, %s", code, type(error).__name__)
         self.association.respond(message, code, error_comment=comment[:64])
 
     def _record(self, message: Message, code: int, comment: str) -> None:
