@@ -17,15 +17,13 @@ from bench.ground import ROOT, Ground, environment
 from hozi.core.storage import file_system
 from tests.peers import program
 
-_FLUSH_SECONDS = 1.0
 
-
-def flushes_a_second(folder: Path) -> float:
+def flushes_a_second(folder: Path, seconds: float) -> float:
     """How often a second this disk makes 4 KiB durable, one after the other: the limit of everything that stores."""
     path = folder / "flushed"
     count, started = 0, time.monotonic()
     with path.open("wb", buffering=0) as file:
-        while time.monotonic() - started < _FLUSH_SECONDS:
+        while time.monotonic() - started < seconds:
             file.write(bytes(4096))
             os.fdatasync(file.fileno())
             count += 1
@@ -64,7 +62,7 @@ def before(ground: Ground, form: str) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": disk.kind,
         "its journal": disk.keeping.value,
-        "flushes a second": round(flushes_a_second(ground.disk)),
+        "flushes a second": round(flushes_a_second(ground.disk, sizes.look_seconds)),
         "load before": round(os.getloadavg()[0], 2),
         "Hozi": hozi.__version__,
         "Python": platform.python_version(),

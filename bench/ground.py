@@ -32,7 +32,7 @@ class Broken(Exception):
 class Sizes:
     """How much is done in one run of each row. ``runs`` are those that count; a first one warms up.
 
-    ``look_seconds``: for how long it is looked, before each row, what others do on the machine.
+    ``look_seconds``: for how long the disk's flushes are counted, and before each row what others do on the machine.
     """
 
     runs: int
