@@ -311,16 +311,19 @@ def test_a_database_that_has_no_room_is_answered_as_full_and_keeps_nothing_of_th
 ) -> None:
     ct1, first = archive.admit("CT1"), image()
     assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0x0000
-    several = [image() for _ in range(40)]
+    several = [image() for _ in range(400)]
     with full_database():
         # Some find room in pages that are there.
-        answers = [ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] for one in several]
+        answers: list[int] = []
+        while answers[-3:] != [0xA700] * 3:
+            one = several[len(answers)]
+            answers.append(ct1.store(encoded(one), CT, one.SOPInstanceUID)[0])
         assert set(answers) <= {0x0000, 0xA700}
-        assert answers[-1] == 0xA700
         assert arriving(HOZI.storage) == []
-    for one in several:
+    tried = several[: len(answers)]
+    for one in tried:
         assert ct1.store(encoded(one), CT, one.SOPInstanceUID)[0] == 0x0000
-    assert Instance.objects.count() == 1 + len(several)
+    assert Instance.objects.count() == 1 + len(tried)
     assert verify().clean
 
 
