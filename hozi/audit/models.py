@@ -20,6 +20,7 @@ class Event(models.Model):
     patient_id = models.CharField(max_length=256, default="")
     study_uid = models.CharField(max_length=64, default="")
     object_uid = models.CharField(max_length=64, default="")
+    facility = models.CharField(max_length=16, default="")
     detail = models.JSONField(default=dict)
 
     class Meta:

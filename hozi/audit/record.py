@@ -24,13 +24,39 @@ class Code(StrEnum):
     """Kinds of event, by their DICOM code (PS3.15 A.5, PS3.16 CID 400)."""
 
     APPLICATION_ACTIVITY = "110100"
+    AUDIT_LOG_USED = "110101"
     BEGIN_TRANSFERRING = "110102"
     INSTANCES_ACCESSED = "110103"
     INSTANCES_TRANSFERRED = "110104"
+    STUDY_DELETED = "110105"
     EXPORT = "110106"
     IMPORT = "110107"
+    PATIENT_RECORD = "110110"
+    PROCEDURE_RECORD = "110111"
     QUERY = "110112"
     SECURITY_ALERT = "110113"
+    USER_AUTHENTICATION = "110114"
+
+
+class Type(StrEnum):
+    """What exactly happened, by its DICOM code (PS3.16 CID 401); stands in ``detail["type"]``."""
+
+    APPLICATION_START = "110120"
+    APPLICATION_STOP = "110121"
+    LOGIN = "110122"
+    LOGOUT = "110123"
+    NODE_AUTHENTICATION = "110126"
+    EMERGENCY_OVERRIDE_STARTED = "110127"
+    NETWORK_CONFIGURATION = "110128"
+    SECURITY_CONFIGURATION = "110129"
+    SOFTWARE_CONFIGURATION = "110131"
+    RESTRICTED_FUNCTION = "110132"
+    AUDIT_RECORDING_STOPPED = "110133"
+    AUDIT_RECORDING_STARTED = "110134"
+    OBJECT_ATTRIBUTES_CHANGED = "110135"
+    SECURITY_ROLES_CHANGED = "110136"
+    USER_ATTRIBUTES_CHANGED = "110137"
+    EMERGENCY_OVERRIDE_STOPPED = "110138"
 
 
 class Outcome(IntEnum):
@@ -44,7 +70,10 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event to be recorded. ``action``: Create, Read, Update, Delete or Execute, by its first letter."""
+    """One event to be recorded. ``action``: Create, Read, Update, Delete or Execute, by its first letter.
+
+    ``facility`` is the code of the one to which what was done belongs; whoever may read one facility's audit sees it.
+    """
 
     code: Code
     action: str
@@ -55,6 +84,7 @@ class Entry:
     patient_id: str = ""
     study_uid: str = ""
     object_uid: str = ""
+    facility: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
     at: datetime | None = None
 
@@ -85,6 +115,7 @@ def record_many(entries: Iterable[Entry], cursor: CursorWrapper | None = None) -
             "patient_id": entry.patient_id[:256],
             "study_uid": entry.study_uid[:64],
             "object_uid": entry.object_uid[:64],
+            "facility": entry.facility[:16],
             "detail": entry.detail,
         }
         for entry in entries

@@ -18,7 +18,22 @@ class HoziError(Exception):
 
 
 class Refused(HoziError):
-    """The caller may not do this, or asked for something that does not exist."""
+    """The caller may not do this, or asked for something that does not exist.
+
+    ``field`` names what was wrong (the name of the argument), where it is one thing: doors say it beside that field.
+    """
+
+    def __init__(self, *arguments: object, field: str = "") -> None:
+        super().__init__(*arguments)
+        self.field = field
+
+
+class Changed(Refused):
+    """Somebody else has changed it since the caller looked: nothing was overwritten; look again, then decide."""
+
+
+class NotThere(Refused):
+    """There is no such thing, or the caller may not see that there is: the two cannot be told apart."""
 
 
 class Unreadable(HoziError):
