@@ -102,6 +102,32 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    # What follows can also be chosen in the console (hozi/choices/declared.py); what is set here goes before that.
+    hospital_name: str = Field("", max_length=64, description="Name that stands at the top of every page.")
+    support_contact: str = Field(
+        "", max_length=200, description="Whom people call when something does not work, as pages say it."
+    )
+    default_language: Literal["en", "sn", "nd"] = Field(
+        "en", description="Language of pages for those who have chosen none."
+    )
+    default_theme: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
+    )
+    session_hours: float = Field(12, ge=0.25, le=168, description="Hours after which everybody must sign in again.")
+    password_min_length: int = Field(12, ge=8, le=64, description="Characters that a password has at least.")
+    mfa_roles: str = Field(
+        "pacs_admin,dpo",
+        max_length=500,
+        description="Keys of the roles whose holders need a second factor to sign in, with commas between them.",
+    )
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
+    )
+    review_grace_days: int = Field(
+        14, ge=0, le=90, description="Days after the end of an access review until who was not attested is suspended."
+    )
+    emergency_minutes: int = Field(60, ge=5, le=1440, description="Minutes for which emergency access lasts.")
+
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
@@ -232,6 +258,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "hozi.audit",
+    "hozi.choices",
     "hozi.facilities",
     "hozi.accounts",
     "hozi.jobs",
