@@ -35,6 +35,8 @@ def test_it_admits_a_device_with_everything_that_can_be_said_of_it(hozi: Command
         "may": ["store", "query"],
         "facility": "NORTH",
         "issuer": "NORTH",
+        "department": "",
+        "modality": "",
         "tls": True,
         "tls_subject": "CN=ct1",
         "sees_all": True,
