@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
+    )
+
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
