@@ -102,8 +102,8 @@ def open(who: Who, *, issuer: str, patient_id: str, reason: str) -> Opened:
                 opened_at=now,
                 until=until,
             )
-            detail: dict[str, Any] = {"emergency": opened.pk, "reason": reason, "until": until.isoformat(timespec="seconds")}
-            _tell(opened, "E", who, Type.EMERGENCY_OVERRIDE_STARTED, **detail)
+            said: dict[str, Any] = {"reason": reason, "until": until.isoformat(timespec="seconds")}
+            _tell(opened, "E", who, Type.EMERGENCY_OVERRIDE_STARTED, emergency=opened.pk, **said)
             return _opened(opened)
     except TooMany:
         refused = EmergencyAccess(issuer=issuer, patient_id=patient_id)
