@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
+    )
+
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
