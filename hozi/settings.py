@@ -109,10 +109,6 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
-    emergency_minutes: int = Field(
-        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
-    )
-
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -163,7 +159,7 @@ class Settings(BaseSettings):
     review_grace_days: int = Field(
         14, ge=0, le=90, description="Days after the end of an access review until who was not attested is suspended."
     )
-    emergency_minutes: int = Field(60, ge=5, le=1440, description="Minutes for which emergency access lasts.")
+    emergency_minutes: int = Field(60, ge=1, le=1440, description="Minutes for which emergency access lasts.")
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
