@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
+    )
+
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
@@ -228,6 +232,7 @@ LANGUAGE_CODE = "en"
 DATABASES = {"default": HOZI.database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "hozi.accounts.passwords.Policy"}]
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
