@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -158,7 +158,7 @@ def disable(who: Who, number: int, reason: str, *, version: int | None = None) -
 
 
 def reactivate(who: Who, number: int, *, version: int | None = None) -> Account:
-    """Gives a suspended or disabled account back: active if it ever was, else approved; a declined request waits again."""
+    """Gives a suspended or disabled account back: active if it ever was, else approved; or waiting again."""
     with transaction.atomic():
         person = oversight.person(who, APPROVE, number, version=version)
         oversight.check_other(who, person, "give themselves an account back")
@@ -180,7 +180,7 @@ def reactivate(who: Who, number: int, *, version: int | None = None) -> Account:
 def seen(number: int) -> None:
     """The person is here now; written at most once in five minutes."""
     now = timezone.now()
-    recent = now - timezone.timedelta(minutes=5)
+    recent = now - timedelta(minutes=5)
     Person.objects.filter(pk=number).exclude(last_seen_at__gt=recent).update(last_seen_at=now)
 
 
@@ -190,7 +190,7 @@ def _approved(who: Who, number: int, version: int | None) -> Person:
     oversight.check_within(who, APPROVE, person)
     alone = False
     if who.kind != "system" and person.requested_by == who.actor:
-        others = oversight.holders(APPROVE, facility=person.facility_id).exclude(pk=who.person)
+        others = oversight.holders(APPROVE, facility=person.facility_id).exclude(pk=who.person or 0)
         if others.exists():
             raise Refused("You asked for this account: somebody else who may approve accounts must do it")
         alone = True

@@ -19,7 +19,7 @@ _USERNAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{1,63}")
 _PHONE: Final = re.compile(r"\+?[0-9][0-9 ()/-]{4,30}")
 
 
-def username(text: str, *, taken_by: int | None = None) -> str:
+def username(text: str, *, taken_by: int = 0) -> str:
     """The name to sign in with, as it is kept. Raises Refused when it will not do, or somebody else has it."""
     name = text.strip().lower()
     if not _USERNAME.fullmatch(name):
@@ -54,7 +54,7 @@ def full_name(text: str) -> str:
     return name
 
 
-def email(text: str, *, taken_by: int | None = None) -> str:
+def email(text: str, *, taken_by: int = 0) -> str:
     """The address, or an empty text. Raises Refused when it is none, or somebody else has it."""
     address = text.strip()
     if not address:

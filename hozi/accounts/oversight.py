@@ -35,7 +35,7 @@ def person(who: Who, permission: str, number: int, *, version: int | None = None
     Raises Denied without the permission, NotThere when it does not reach them, Changed when ``version`` is given and
     not theirs any more.
     """
-    found = Person.objects.select_for_update().filter(reached(who, permission), pk=number).first()
+    found = Person.objects.select_for_update(of=("self",)).filter(reached(who, permission), pk=number).first()
     if found is None:
         raise NotThere("There is no such person here")
     if version is not None and version != found.version:
@@ -51,7 +51,7 @@ def check_within(who: Who, permission: str, person: Person) -> None:
     beyond = person.grants.filter(ended_at=None).exclude(facility__code__in=codes)
     if beyond.exists() or (person.facility is not None and person.facility.code not in codes):
         raise Refused(
-            f"{person.username} also works beyond your facility: whoever looks after people of all facilities must do it"
+            f"{person.username} also works beyond your facility: whoever looks after people everywhere must do it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Roles: sets of permissions, as data. Whoever changes one can put into it only what they hold everywhere themselves."""
+"""Roles: sets of permissions, as data. Nobody puts into one what they do not hold everywhere themselves."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def create(
     """Makes a role. Raises Refused when it could do what who makes it cannot do everywhere."""
     chosen = _known(permissions)
     if not _KEY.fullmatch(key):
-        raise Refused(
-            "A role's short name has 2 to 32 small letters, digits and _, for example night_reader", field="key"
-        )
+        raise Refused("A short name has 2 to 32 small letters, digits and _, for example night_reader", field="key")
     with transaction.atomic():
         _check_everywhere(who)
         _check_may_add(who, chosen)

@@ -51,7 +51,10 @@ def end_all(person: int, *, but: str = "") -> int:
 
 def _rows() -> Any:
     """The table of sessions; None where no console is installed."""
-    return apps.get_model("usersessions", "UserSession").objects if apps.is_installed("allauth.usersessions") else None
+    if not apps.is_installed("allauth.usersessions"):
+        return None
+    table: Any = apps.get_model("usersessions.UserSession")  # type: ignore[misc]  # known only where it is installed
+    return table.objects
 
 
 def _as_user(person: int) -> Any:

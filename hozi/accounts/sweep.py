@@ -1,4 +1,4 @@
-"""The daily look at all accounts: whose last day is past, and who has not been here for long, has no account any more."""
+"""The daily look at all accounts: whose last day is past, or who has not been here for long, is disabled."""
 
 from __future__ import annotations
 
@@ -58,10 +58,8 @@ def idle_at(since: datetime) -> Q:
 
 def _disable_all(which: Q, reason: str, kept: list[str]) -> list[str]:
     done = []
-    numbers = (
-        Person.objects.filter(which).exclude(state=Person.State.DISABLED).order_by("pk").values_list("pk", flat=True)
-    )
-    for number in list(numbers):
+    open_ones = Person.objects.filter(which).exclude(state=Person.State.DISABLED).order_by("pk")
+    for number in list(open_ones.values_list("pk", flat=True)):
         with transaction.atomic():
             oversight.hold_still()
             person = Person.objects.select_for_update().filter(which, pk=number).first()
