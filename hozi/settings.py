@@ -109,10 +109,6 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
-    inactive_days: int = Field(
-        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
-    )
-
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -137,6 +133,10 @@ class Settings(BaseSettings):
         None,
         description="File with the key that sessions are signed with, the same for all nodes."
         " Empty: `keys/secret.key` in the home folder, made at the first start.",
+    )
+
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
     )
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
