@@ -386,6 +386,7 @@ TIME_ZONE = HOZI.time_zone
 DATABASES = {"default": HOZI.database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "hozi.accounts.passwords.Policy"}]
 AUTH_USER_MODEL = "accounts.Person"
 LOGGING_CONFIG = None
 INSTALLED_APPS = [
