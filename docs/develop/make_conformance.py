@@ -454,6 +454,7 @@ def _yes(truth: bool) -> str:
 _NOT_DICOM = (
     *("home", "database", "storage", "transcode", "time_zone", "log_level"),
     *("http_", "trusted_proxies", "secret_key", "emergency", "inactive", "review"),
+    *("hospital", "support", "default_language", "default_theme", "session", "password", "mfa"),
 )
 
 
