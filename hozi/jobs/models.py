@@ -1,4 +1,4 @@
-"""One table of work to be done. No patient data in ``payload``: it names rows of the room that does the work."""
+"""Work to be done: once, or again and again. No patient data in it."""
 
 from django.db import models
 
@@ -31,3 +31,17 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk} ({self.state})"
+
+
+class Regular(models.Model):
+    """A piece of work that is done again and again, on one node at a time (`regular.py`). No patient data."""
+
+    name = models.CharField(max_length=64, unique=True)
+    due_at = models.DateTimeField()
+    owner = models.CharField(max_length=64, default="")
+    lease_until = models.DateTimeField(null=True)
+    last_ran_at = models.DateTimeField(null=True)
+    last_error = models.TextField(default="")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,4 +1,7 @@
-"""The loop that does the jobs: claims one, keeps its lease alive, does it, writes down how it ended."""
+"""The loop that does the jobs: claims one, keeps its lease alive, does it, writes down how it ended.
+
+Beside it runs the regular work (`regular.py`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.utils import timezone
 
-from hozi.jobs import queue
+from hozi.jobs import queue, regular
+from hozi.jobs.lease import kept
 from hozi.jobs.queue import Claimed, GiveUp, Later
 
 log = structlog.get_logger(__name__)
@@ -24,7 +28,7 @@ _LONGEST_IDLE = 30.0
 
 
 def run(stop: threading.Event, *, threads: int = 2, lease_seconds: float = 60.0, poll_seconds: float = 1.0) -> None:
-    """Does jobs of all registered kinds until ``stop`` is set; returns when those in hand are done.
+    """Does jobs of all registered kinds, and regular work, until ``stop`` is set; returns when those in hand are done.
 
     Two at a time by default, so that one that waits for a peer that does not answer does not hold up
     the rest. A job of a worker that was killed is taken over when its lease of ``lease_seconds`` runs out.
@@ -34,6 +38,7 @@ def run(stop: threading.Event, *, threads: int = 2, lease_seconds: float = 60.0,
         threading.Thread(target=_loop, args=(stop, f"{name}:{n}", lease_seconds, poll_seconds), name=f"jobs-{n}")
         for n in range(threads)
     ]
+    loops += regular.threads(stop)
     for loop in loops:
         loop.start()
     for loop in loops:
@@ -68,15 +73,8 @@ def work_once(owner: str, lease_seconds: float = 60.0) -> bool:
     job = queue.claim(owner, lease_seconds, kinds=queue.kinds())
     if job is None:
         return False
-    lost = threading.Event()
-    done = threading.Event()
-    heart = threading.Thread(target=_beat, args=(job, lease_seconds, done, lost), name=f"lease-{job.id}")
-    heart.start()
-    try:
+    with kept(lambda: queue.extend(job, lease_seconds), lease_seconds, f"job {job.id}") as lost:
         held = _do(job)
-    finally:
-        done.set()
-        heart.join()
     if not held or lost.is_set():
         log.warning("job went to another worker while it was done", job=job.id, kind=job.kind)
     return True
@@ -95,19 +93,3 @@ def _do(job: Claimed) -> bool:
         log.warning("job failed", job=job.id, kind=job.kind, attempt=job.attempt, error=queue.describe(error))
         return queue.retry(job, error)
     return queue.finish(job)
-
-
-def _beat(job: Claimed, lease_seconds: float, done: threading.Event, lost: threading.Event) -> None:
-    """Keeps the lease alive until the job is done; three beats fit into a lease, so that one may fail."""
-    try:
-        while not done.wait(lease_seconds / 3):
-            try:
-                if not queue.extend(job, lease_seconds):
-                    if not done.is_set():
-                        lost.set()
-                    return
-            except (DatabaseError, InterfaceError) as error:
-                log.warning("lease not extended", job=job.id, error=queue.describe(error))
-                connection.close()
-    finally:
-        connection.close()

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from hozi.jobs import queue
+from hozi.jobs import queue, regular
 
 
 @pytest.fixture(autouse=True)
 def _own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(queue, "_handlers", {})
+    monkeypatch.setattr(regular, "_pieces", {})
     yield

@@ -95,9 +95,11 @@ def run_part(part: str, settings: Settings, stop: threading.Event) -> None:
             server.run(stop, ready)
         else:
             # Registers the handlers of the jobs that this worker can do.
+            from hozi.doors.cli import routine
             from hozi.doors.dimse import commitment  # noqa: F401
             from hozi.jobs import worker
 
+            routine.register()
             ready({})
             worker.run(stop)
     finally:

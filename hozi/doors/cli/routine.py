@@ -1,0 +1,13 @@
+"""All regular work of the archive, in one list: what the worker does again and again, and how often."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MINUTE: Final = 60.0
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+
+def register() -> None:
+    """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
