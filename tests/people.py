@@ -68,7 +68,7 @@ PASSWORD = "a granary keeps the harvest dry"
 
 
 def settle(account: Account, *, facility: str | None = None, **grant: object) -> int:
-    """Gives somebody an active account with the role, at a facility (made when it is new) or everywhere; returns its id.
+    """Gives somebody an active account with the role, at a facility (made when new) or everywhere; returns its id.
 
     Straight into the tables: for tests of what people may do, not of how they come in.
     """
@@ -94,7 +94,9 @@ def settle(account: Account, *, facility: str | None = None, **grant: object) ->
             "referring_names": list(account.referring_names),
             "requested_at": now,
             "activated_at": now,
-            "ends_on": (now + timedelta(days=90)).date() if account.role in ("student", "researcher", "vendor") else None,
+            "ends_on": (now + timedelta(days=90)).date()
+            if account.role in ("student", "researcher", "vendor")
+            else None,
         },
     )
     if new:
@@ -102,7 +104,9 @@ def settle(account: Account, *, facility: str | None = None, **grant: object) ->
         assert Authenticator.objects.filter(user=person).count() == 1
     place = None
     if code is not None:
-        place, _ = Facility.objects.get_or_create(code=code, defaults={"name": code.title(), "issuer": f"{code}-HOSPITAL"})
+        place, _ = Facility.objects.get_or_create(
+            code=code, defaults={"name": code.title(), "issuer": f"{code}-HOSPITAL"}
+        )
     models.Grant.objects.create(
         person=person,
         role=models.Role.objects.get(key=account.role),

@@ -35,7 +35,7 @@ class Request(HttpRequest):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a view needs. ``permissions``: one of them to look; ``post``: one of them to send (None: nothing is sent)."""
+    """What a view needs: one of ``permissions`` to look, one of ``post`` to send (None: nothing is sent)."""
 
     level: Level
     permissions: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def public(*, post: bool = False) -> Callable[[View], View]:
 
 
 def rule_of(view: Callable[..., Any], url_name: str | None = None) -> Rule | None:
-    """The rule of a view, or None. Views of others (allauth) have theirs in `OF_OTHERS`, by the name of their address."""
+    """The rule of a view, or None. Those of others (allauth) have theirs in `OF_OTHERS`, by the name of the address."""
     rule = getattr(view, "access", None)
     if isinstance(rule, Rule):
         return rule

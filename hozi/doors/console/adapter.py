@@ -67,7 +67,9 @@ class Accounts(DefaultAccountAdapter):
         if name:
             _audit(request, name, Outcome.SUCCESS, {"type": Type.LOGOUT})
 
-    def add_message(self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any) -> None:
+    def add_message(
+        self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         """None about signing in and out: the page shows it."""
         if message_template and "logged_" in message_template:
             return
@@ -76,7 +78,9 @@ class Accounts(DefaultAccountAdapter):
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """No mail: a hospital may have no way to send any."""
 
-    def send_notification_mail(self, template_prefix: str, user: AbstractBaseUser, context: Any = None, email: Any = None) -> None:
+    def send_notification_mail(
+        self, template_prefix: str, user: AbstractBaseUser, context: Any = None, email: Any = None
+    ) -> None:
         """A change of how somebody signs in: audited."""
         second_factor.forget(self.request)
         what = _CHANGES.get(template_prefix, template_prefix.rsplit("/", 1)[-1])

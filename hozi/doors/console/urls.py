@@ -5,14 +5,13 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, front
+from hozi.doors.console import front
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", front.home, name="home"),
     path("settle/", front.settle, name="settle"),
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
-    path("enter/<str:token>/", entry.enter, name="enter"),
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
     path("account/logout/", account.logout, name="account_logout"),

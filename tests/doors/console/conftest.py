@@ -16,7 +16,8 @@ from tests.people import ACCOUNTS, settle
 def signed_in(db: None) -> Callable[..., Client]:
     """Gives a client of somebody with a role: ``signed_in("radiologist", facility="ELSEWHERE")``.
 
-    More for the grant: ``modality``, ``own_referrals``, ``deidentified``, ``department``; ``referring_names`` and ``username`` for the person.
+    More for the grant: ``modality``, ``own_referrals``, ``deidentified``, ``department``; for the person:
+    ``referring_names`` and ``username``.
     """
 
     def enter(

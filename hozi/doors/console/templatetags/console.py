@@ -147,7 +147,13 @@ def field(bound: BoundField, **attributes: Any) -> dict[str, Any]:
         described.append(f"{bound.auto_id}_wrong")
     kind = getattr(bound.field.widget, "input_type", "select" if hasattr(bound.field, "choices") else "")
     group = bound.field.widget.__class__.__name__ in ("RadioSelect", "CheckboxSelectMultiple")
-    css = "form-check-input" if kind == "checkbox" and not group else "form-select" if kind == "select" else "form-control"
+    css = (
+        "form-check-input"
+        if kind == "checkbox" and not group
+        else "form-select"
+        if kind == "select"
+        else "form-control"
+    )
     given = {name.replace("_", "-"): value for name, value in attributes.items()}
     if not group:
         given["class"] = f"{css} is-invalid" if bound.errors else css
