@@ -30,7 +30,7 @@ _CHANGES: Final = {
 _LOCK_SECONDS: Final = 300
 
 
-class Accounts(DefaultAccountAdapter):
+class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Nobody signs up by themselves; every sign-in, refusal, lock-out and sign-out is audited."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -97,7 +97,8 @@ class Accounts(DefaultAccountAdapter):
     def respond_user_inactive(self, request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
         """Somebody with the right password whose account is not in use."""
         _audit(request, user.get_username(), Outcome.MINOR_FAILURE, {"type": Type.LOGIN, "inactive": True})
-        return super().respond_user_inactive(request, user)
+        answer: HttpResponse = super().respond_user_inactive(request, user)
+        return answer
 
 
 def _name(credentials: dict[str, Any]) -> str:
