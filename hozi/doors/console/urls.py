@@ -5,11 +5,12 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import front
+from hozi.doors.console import entry, front
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", front.home, name="home"),
     path("settle/", front.settle, name="settle"),
+    path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
