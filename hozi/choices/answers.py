@@ -29,7 +29,7 @@ def default_theme() -> str:
 
 def session_length() -> timedelta:
     """How long a session lasts at most."""
-    return timedelta(hours=float(get("accounts.session_hours")))
+    return timedelta(hours=int(get("accounts.session_hours")))
 
 
 def password_min_length() -> int:
@@ -37,9 +37,9 @@ def password_min_length() -> int:
     return int(get("accounts.password_min_length"))
 
 
-def mfa_roles() -> frozenset[str]:
-    """The keys of the roles whose holders need a second factor."""
-    return frozenset(part.strip() for part in str(get("accounts.mfa_roles")).split(",") if part.strip())
+def mfa_required() -> str:
+    """Who needs a second factor: none, admins or all."""
+    return str(get("accounts.mfa_required"))
 
 
 def inactive_days() -> int:

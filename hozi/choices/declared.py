@@ -24,8 +24,7 @@ class Choice:
     """One thing that can be chosen. ``setting`` is the field of `Settings` that it stands for.
 
     ``unit`` is what a number counts. ``options`` are values with what people call them, where there are only a few.
-    ``of_roles``: a text that holds keys of roles with commas between them. ``security``: a rule of access, changed
-    with a reason only.
+    ``security``: a rule of access, changed with a reason only.
     """
 
     key: str
@@ -35,7 +34,6 @@ class Choice:
     group: str
     unit: Text = ""
     options: tuple[tuple[str, Text], ...] = ()
-    of_roles: bool = False
     security: bool = False
 
     @property
@@ -122,12 +120,16 @@ CHOICES: Final[tuple[Choice, ...]] = (
         security=True,
     ),
     Choice(
-        "accounts.mfa_roles",
-        "mfa_roles",
-        _("Roles that need a second factor"),
-        _("Whoever holds one of these roles signs in with an authenticator app or a passkey as well."),
+        "accounts.mfa_required",
+        "mfa_required",
+        _("Second factor"),
+        _("Who signs in with a code app or a passkey as well. It is set up at the next sign-in, by everybody alone."),
         "sign-in",
-        of_roles=True,
+        options=(
+            ("none", _("Whoever wants one")),
+            ("admins", _("Those who may change what others can do")),
+            ("all", _("Everybody")),
+        ),
         security=True,
     ),
     Choice(

@@ -174,12 +174,9 @@ def _choice(key: str) -> Choice:
 
 def _understood(choice: Choice, value: Any) -> Any:
     try:
-        clean = kinds.understood(choice.setting, value)
+        return kinds.understood(choice.setting, value)
     except ValueError as error:
         raise Refused(f"{choice.label}: {error}", field="value") from None
-    if choice.of_roles:
-        return ",".join(dict.fromkeys(part.strip() for part in clean.split(",") if part.strip()))
-    return clean
 
 
 def _write(choice: Choice, value: Any, expected: int, reason: str, actor: str, address: str) -> ChoiceValue | None:

@@ -219,21 +219,14 @@ def test_a_value_that_this_version_does_not_take_gives_way_to_the_default() -> N
     assert choose(DAYS, 60, version=2).value == 60
 
 
-def test_keys_of_roles_are_kept_without_what_stands_around_them() -> None:
-    choose("accounts.mfa_roles", " pacs_admin , dpo,,pacs_admin ")
-    assert answers.mfa_roles() == {"pacs_admin", "dpo"}
-    choose("accounts.mfa_roles", "", version=1)
-    assert answers.mfa_roles() == frozenset()
-
-
 def test_every_choice_has_an_answer_of_the_right_type() -> None:
-    choose("accounts.session_hours", "0.5")
+    choose("accounts.session_hours", "5")
     choose("accounts.emergency_minutes", 15)
-    assert answers.session_length() == timedelta(minutes=30)
+    assert answers.session_length() == timedelta(hours=5)
     assert answers.emergency_length() == timedelta(minutes=15)
     assert (answers.password_min_length(), answers.inactive_days(), answers.review_grace_days()) == (12, 90, 14)
     assert (answers.hospital_name(), answers.support_contact(), answers.max_results()) == ("", "", 5000)
-    assert (answers.default_language(), answers.default_theme()) == ("en", "auto")
+    assert (answers.default_language(), answers.default_theme(), answers.mfa_required()) == ("en", "auto", "admins")
 
 
 def test_what_is_no_choice_is_not_there() -> None:
