@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
+    )
+
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -426,11 +430,15 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 _CONSOLE = Path(__file__).parent / "doors" / "console"
 STATIC_URL = "/static/"
 STATIC_ROOT = _CONSOLE / "collected"
-# Both folders are made by `hozi assets`. What others made for browsers lies in the first, under static/vendor/.
-STATICFILES_DIRS = [("vendor", _CONSOLE / "vendor")]
+# Both folders are made by `hozi assets`: STATIC_ROOT holds all, this one what others made (vendor/) and the icons.
+STATICFILES_DIRS = [_CONSOLE / "made"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "hozi.doors.http.static.Storage"},
+    "staticfiles": {
+        "BACKEND": "hozi.doors.http.static.Storage",
+        # Whoever sets Hozi up is often another account than the one that runs it.
+        "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+    },
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 
