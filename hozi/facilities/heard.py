@@ -82,7 +82,7 @@ class Ears:
     def stop(self) -> None:
         """Writes down what is left, and no more."""
         with self._changed:
-            self._listeners -= 1
+            self._listeners = max(0, self._listeners - 1)
             if self._listeners or self._thread is None:
                 return
             thread, self._thread = self._thread, None
