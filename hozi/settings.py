@@ -101,6 +101,13 @@ class Settings(BaseSettings):
         7, gt=0, le=3650, description="For how long a commitment report is tried again."
     )
 
+    echo_minutes: float = Field(
+        5,
+        ge=0,
+        le=1440,
+        description="How often devices that have a port are called, to see that they answer; 0: never.",
+    )
+
     transcode_workers: int = Field(
         1, ge=1, description="Worker processes that decompress images, in each process that needs them."
     )
