@@ -139,6 +139,10 @@ class Settings(BaseSettings):
         " Empty: `keys/secret.key` in the home folder, made at the first start.",
     )
 
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
+    )
+
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
@@ -364,6 +368,7 @@ TIME_ZONE = HOZI.time_zone
 DATABASES = {"default": HOZI.database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "hozi.accounts.passwords.Policy"}]
 AUTH_USER_MODEL = "accounts.Person"
 LOGGING_CONFIG = None
 INSTALLED_APPS = [
