@@ -1,4 +1,4 @@
-"""Access reviews (R294): four times a year somebody says of everybody who has access that it is still right, or ends it.
+"""Access reviews (R294): four times a year somebody says of everybody with access that it is right, or ends it.
 
 A review is open for 14 days, and for 14 days of grace; whoever nobody attested by then is suspended. Nobody decides
 about themselves. Whoever reviews one facility decides about those whose roles reach no farther than that facility.
@@ -131,8 +131,8 @@ def _open(who: Who, now: datetime) -> Progress:
 def attest(who: Who, number: int, *, seen: str | None = None, note: str = "") -> Item:
     """Says that the person still needs what they hold.
 
-    Raises Denied; NotThere; Refused about oneself; Changed when somebody else has decided, or the person holds something
-    else by now than the caller has ``seen``.
+    Raises Denied; NotThere; Refused about oneself; Changed when somebody else has decided, or when the
+    person holds something else by now than the caller has ``seen``.
     """
     note = names.note(note, longest=500, field="note")
     with transaction.atomic():
