@@ -80,6 +80,12 @@ class Item:
     own: bool
 
 
+def look(now: datetime | None = None) -> None:
+    """What is regular about reviews: the one whose grace is over ends, and a new quarter's begins."""
+    close_due(now)
+    open_due(now)
+
+
 # Opened --------------------------------------------------------------------------------------------
 
 
