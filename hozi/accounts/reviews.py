@@ -190,7 +190,7 @@ def close_due(now: datetime | None = None) -> int:
         left = review.items.filter(decision=Decision.OPEN)
         with transaction.atomic():
             if not left.exists() and Review.objects.filter(pk=review.pk, closed_at=None).update(closed_at=now):
-                _tell(_CLOCK, "U", review=review.pk, closed=True, **_figures(review.pk))
+                _tell(_CLOCK, "U", None, review=review.pk, closed=True, figures=_figures(review.pk))
     return suspended
 
 
