@@ -116,10 +116,6 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
-    emergency_minutes: int = Field(
-        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
-    )
-
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -146,14 +142,30 @@ class Settings(BaseSettings):
         " Empty: `keys/secret.key` in the home folder, made at the first start.",
     )
 
+    # What follows can also be chosen in the console (hozi/choices/declared.py); what is set here goes before that.
+    hospital_name: str = Field("", max_length=64, description="Name that stands at the top of every page.")
+    support_contact: str = Field(
+        "", max_length=200, description="Whom people call when something does not work, as pages say it."
+    )
+    default_language: Literal["en", "sn", "nd"] = Field(
+        "en", description="Language of pages for those who have chosen none."
+    )
+    default_theme: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
+    )
     session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
     mfa_required: Literal["none", "admins", "all"] = Field(
         "admins",
         description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
     )
+    password_min_length: int = Field(12, ge=8, le=64, description="Characters that a password has at least.")
     inactive_days: int = Field(
         90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
     )
+    review_grace_days: int = Field(
+        14, ge=0, le=90, description="Days after the end of an access review until who was not attested is suspended."
+    )
+    emergency_minutes: int = Field(60, ge=1, le=1440, description="Minutes for which emergency access lasts.")
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
@@ -397,6 +409,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "hozi.audit",
+    "hozi.choices",
     "hozi.facilities",
     "hozi.accounts",
     "hozi.jobs",
