@@ -11,3 +11,7 @@ DAY: Final = 24 * HOUR
 
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
+    from hozi.accounts.sweep import sweep
+    from hozi.jobs.regular import every
+
+    every(HOUR, "accounts whose time is up", sweep)
