@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hozi.jobs import regular
+from hozi.settings import HOZI
+
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
@@ -12,6 +15,8 @@ DAY: Final = 24 * HOUR
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
     from hozi.accounts.sweep import sweep
-    from hozi.jobs.regular import every
+    from hozi.doors.dimse import liveness
 
-    every(HOUR, "accounts whose time is up", sweep)
+    if HOZI.echo_minutes:
+        regular.every(HOZI.echo_minutes * MINUTE, "echo devices", liveness.echo_all)
+    regular.every(HOUR, "accounts whose time is up", sweep)
