@@ -10,6 +10,8 @@ from hozi.accounts import passwords
 from hozi.accounts.models import Person
 from hozi.core.errors import Refused
 
+pytestmark = pytest.mark.django_db
+
 TENDAI = Person(username="tendai.moyo", full_name="Tendai Moyo", email="tmoyo@example.org")
 
 
