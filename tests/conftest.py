@@ -68,8 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.database)
             # Tests with real transactions empty all tables; the rows that migrations made come back for the next.
             getattr(item, "fixturenames", []).insert(0, "django_db_serialized_rollback")
-        for marker, peer in MISSING.items():
-            if item.get_closest_marker(marker):
+            marker = item.get_closest_marker("django_db")
+            if marker is not None and marker.kwargs.get("transaction"):
+                # What pytest-django looks at when it decides whether to keep those rows at all.
+                marker.kwargs["serialized_rollback"] = True
+        for name, peer in MISSING.items():
+            if item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=LEFT_OUT + peer.name))
 
 
@@ -125,3 +129,11 @@ def own_database(tmp_path: Path) -> Iterator[str]:
             yield urlsplit(DATABASE_URL)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen_is_remembered() -> None:
+    """What the test before chose is gone from the database; it must not be remembered either."""
+    from hozi.choices import values
+
+    values.forget()
