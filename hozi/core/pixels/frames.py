@@ -254,6 +254,7 @@ def _icon(recoding: Recoding, head: Header) -> Iterator[bytes]:
 
 
 def layout_of(found: Found) -> Layout:
+    """How the dataset says that its pixels are laid out. Raises `Unreadable` when no pixels can be so."""
     frames = found.text(_FRAMES) or "1"
     layout = Layout(
         rows=found.number(_ROWS) or 0,
@@ -309,6 +310,7 @@ def _beginnings(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> l
 
 
 def read(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> bytes:
+    """The bytes of these fragments together, of the dataset that begins at ``offset``."""
     parts = []
     for position, length in fragments:
         file.seek(offset + position)
