@@ -66,6 +66,7 @@ class Permit:
     may_retrieve: bool = False
     may_receive: bool = False
     sees_all: bool = False
+    department: str = ""
 
     @property
     def facilities(self) -> Collection[str] | None:
@@ -184,12 +185,12 @@ def forget() -> None:
 
 def listed() -> list[Permit]:
     """All devices, by name."""
-    return [_permit(row) for row in Device.objects.select_related("facility").order_by("name")]
+    return [_permit(row) for row in Device.objects.select_related("facility", "department").order_by("name")]
 
 
 def permit_by_name(name: str) -> Permit | None:
     """The device of that name, as it is now; None when there is none (any more)."""
-    row = Device.objects.select_related("facility").filter(name=name.strip()).first()
+    row = Device.objects.select_related("facility", "department").filter(name=name.strip()).first()
     return _permit(row) if row else None
 
 
@@ -349,7 +350,7 @@ def _nearest(knock: Knock) -> Device:
     peer = _address(knock.address)
     rows = [
         row
-        for row in Device.objects.select_related("facility").filter(ae_title=knock.calling_ae)
+        for row in Device.objects.select_related("facility", "department").filter(ae_title=knock.calling_ae)
         if peer is not None and peer in _network(row.host)
     ]
     if not rows:
@@ -358,7 +359,7 @@ def _nearest(knock: Knock) -> Device:
 
 
 def _row(name: str) -> Device:
-    row = Device.objects.select_related("facility").filter(name=name.strip()).first()
+    row = Device.objects.select_related("facility", "department").filter(name=name.strip()).first()
     if row is None:
         raise Refused(f"There is no device {name!r}")
     return row
@@ -382,6 +383,7 @@ def _permit(row: Device) -> Permit:
         may_retrieve=row.may_retrieve,
         may_receive=row.may_receive,
         sees_all=row.sees_all,
+        department=row.department.code if row.department else "",
     )
 
 

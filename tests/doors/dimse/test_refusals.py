@@ -184,7 +184,7 @@ def test_another_facility_s_study_cannot_be_sent_anywhere_either(archive: Runnin
         # Who may see it gets it, and nobody is alarmed.
         assert ct1.move("STUDY", "VIEW1", StudyInstanceUID=str(dataset.StudyInstanceUID))[-1][0].Status == 0
     assert list(moved.objects) == [dataset.SOPInstanceUID]
-    assert Event.objects.filter(code=Code.SECURITY_ALERT, detail__reason="of another facility").count() == 1
+    assert Event.objects.filter(code=Code.SECURITY_ALERT, detail__reason="out of reach").count() == 1
 
 
 def test_the_log_of_what_was_refused_and_failed_names_no_patient(
