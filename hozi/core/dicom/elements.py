@@ -115,6 +115,11 @@ class Source:
             size -= len(piece)
             yield piece
 
+    def skip(self, size: int) -> None:
+        """Steps over exactly the next ``size`` bytes. Raises `Unreadable` when there are fewer."""
+        for _ in self.pieces(size):
+            pass
+
     def rest(self) -> Iterator[bytes]:
         """All that is left, in pieces."""
         while piece := self.peek(BLOCK_BYTES):
@@ -165,6 +170,36 @@ class Source:
             begin, length, is_implicit = encodings.read_unknown(ahead, encoding.readers, 0, ahead.loaded)
             return Header(tag, "" if is_implicit else "UN", length, self.take(begin))
         return Header(tag, "", struct.unpack_from(f"{encoding.order}I", start, 4)[0], self.take(8))
+
+
+class FileSource(Source):
+    """A `Source` over ``length`` bytes of ``file`` from where it stands: what is stepped over is not read."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        super().__init__(iter(self._next_block, b""))
+        self._file = file
+        self._left = length
+
+    def _next_block(self) -> bytes:
+        size = min(BLOCK_BYTES, self._left)
+        block = self._file.read(size)
+        if len(block) < size:
+            raise Unreadable("The file is shorter than its dataset.")
+        self._left -= size
+        return block
+
+    def skip(self, size: int) -> None:
+        """Steps over exactly the next ``size`` bytes. Raises `Unreadable` when there are fewer."""
+        ahead = len(self._block) - self._at
+        if size <= ahead:
+            self._at += size
+        elif size - ahead > self._left:
+            raise Unreadable(f"The dataset is cut short at byte {self.position + ahead + self._left}.")
+        else:
+            self._file.seek(size - ahead, 1)
+            self._left -= size - ahead
+            self._block, self._at = b"", 0
+        self.position += size
 
 
 def blocks(stream: BinaryIO, length: int) -> Iterator[bytes]:
