@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from hozi.accounts.authorise import Reach
+from hozi.accounts.authorise import EVERYTHING, Reach
 from hozi.archive import reach as reaching
 from hozi.archive.models import Correction, StoredObject
 from hozi.archive.place import volume
@@ -241,7 +241,7 @@ class Selection:
 
 def holding(sop_instance: str) -> Holding:
     """The object with this SOP Instance UID, which the caller may give. Raises `NotThere`."""
-    for found in Selection({SOP_INSTANCE_UID: [sop_instance]}, None):
+    for found in Selection({SOP_INSTANCE_UID: [sop_instance]}, EVERYTHING):
         return found
     raise NotThere("There is no such object.")
 
