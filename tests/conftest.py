@@ -68,8 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.database)
             # Tests with real transactions empty all tables; the rows that migrations made come back for the next.
             getattr(item, "fixturenames", []).insert(0, "django_db_serialized_rollback")
-        for marker, peer in MISSING.items():
-            if item.get_closest_marker(marker):
+            marker = item.get_closest_marker("django_db")
+            if marker is not None and marker.kwargs.get("transaction"):
+                # What pytest-django looks at when it decides whether to keep those rows at all.
+                marker.kwargs["serialized_rollback"] = True
+        for name, peer in MISSING.items():
+            if item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=LEFT_OUT + peer.name))
 
 
