@@ -118,6 +118,7 @@ def admit(
 ) -> Account:
     """Approves, gives the role that was asked for (or this one, there), and invites: all of it, or nothing."""
     with transaction.atomic():
+        oversight.hold_still()
         person = oversight.person(who, APPROVE, number, version=version)
         if person.state == State.REQUESTED:
             person = _approved(who, number, None)
