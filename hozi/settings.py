@@ -102,12 +102,23 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    audit_key_file: Path | None = Field(
+        None,
+        description="File with the key that marks the rows of the audit; made when it is not there. All nodes on one"
+        " database need the same. Empty: `keys/audit.key` in the home folder.",
+    )
+
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
 
     @field_validator("dicom_tls_port", mode="before")
     @classmethod
     def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("audit_key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("log_level", mode="before")
