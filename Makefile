@@ -1,4 +1,5 @@
-# Needs make and Python 3.11 to 3.14 with venv; everything else comes into .venv, with its hash checked.
+# Needs make, Python 3.11 to 3.14 with venv, and npm; everything else comes into .venv and frontend/node_modules, with
+# its hash checked.
 #   make run                  the archive, on this machine
 #   make test ARGS="-k find"  tests, all or some
 #   make bench ROWS=store,get some rows of the benchmark; RUNS=n: pairs of runs of each
@@ -65,7 +66,25 @@ lock: .venv/ready-dev
 	$(UV_LOCK) --extra build --output-file requirements.txt pyproject.toml
 	$(UV_LOCK) --extra build --extra dev --constraints requirements.txt --output-file requirements-dev.txt pyproject.toml
 
-.venv/ready: requirements.txt pyproject.toml | .venv/bin/python
+# What browsers load: what npm fetched, and what lies in the console's own folder.
+BROWSERS := $(shell find hozi/doors/console/static hozi/doors/console/icons.txt -type f 2>/dev/null)
+
+.venv/ready: .venv/fetched .venv/installed .venv/collected
+	@touch $@
+
+.venv/collected: .venv/installed .venv/fetched hozi/settings.py hozi/doors/cli/assets.py $(BROWSERS)
+	.venv/bin/python -m hozi assets
+	@touch $@
+
+.venv/fetched: frontend/package.json frontend/package-lock.json | .venv/bin/python
+	@command -v npm >/dev/null || { \
+	  echo "Style sheets and scripts of the console come with npm, which is not here." >&2; \
+	  echo "On Debian and Ubuntu: apt install npm. Then run make again." >&2; \
+	  exit 1; }
+	npm ci --prefix frontend --loglevel=error
+	@touch $@
+
+.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv; this takes a minute the first time."
 	$(PIP) --require-hashes --requirement requirements.txt
 	$(PIP) --no-deps --no-build-isolation --editable .

@@ -6,16 +6,22 @@ Set them in the environment with the prefix ``HOZI_``. `docs/operate/settings.md
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
+import secrets
 import socket
 import sys
+import tempfile
 import zoneinfo
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import Field, field_validator
+import django.conf.locale
+import psutil
+from django.utils.functional import SimpleLazyObject
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 if sys.platform == "linux":
@@ -29,6 +35,7 @@ if sys.platform == "linux":
 
 _LONGEST = 1_000_000.0
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_LEAST_KEY = 32
 _CHARSET = re.compile(r"(ISO_IR|ISO 2022 IR) [0-9]{1,3}|GB18030|GBK")
 
 
@@ -94,6 +101,13 @@ class Settings(BaseSettings):
         7, gt=0, le=3650, description="For how long a commitment report is tried again."
     )
 
+    echo_minutes: float = Field(
+        5,
+        ge=0,
+        le=1440,
+        description="How often devices that have a port are called, to see that they answer; 0: never.",
+    )
+
     transcode_workers: int = Field(
         1, ge=1, description="Worker processes that decompress images, in each process that needs them."
     )
@@ -106,6 +120,45 @@ class Settings(BaseSettings):
         None,
         description="File with the key that marks the rows of the audit; made when it is not there. All nodes on one"
         " database need the same. Empty: `keys/audit.key` in the home folder.",
+    )
+
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
+    )
+
+    http_bind: str = Field(
+        "127.0.0.1:8080",
+        description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
+    )
+    http_workers: int = Field(2, ge=1, le=64, description="Processes that answer browsers and programs.")
+    http_threads: int = Field(8, ge=2, le=256, description="Requests that each of them works on at the same time.")
+    http_tls_certificate: Path | None = Field(
+        None, description="PEM file with the console's certificate chain. Empty: no TLS, `http://` only."
+    )
+    http_tls_key: Path | None = Field(None, description="PEM file with the private key to it.")
+    http_hosts: str = Field(
+        "",
+        description="Names and addresses by which browsers may call the console, with commas between them."
+        " Empty: `localhost`, and this machine's name and addresses.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count,"
+        " with commas between them.",
+    )
+    secret_key_file: Path | None = Field(
+        None,
+        description="File with the key that sessions are signed with, the same for all nodes."
+        " Empty: `keys/secret.key` in the home folder, made at the first start.",
+    )
+
+    session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
+    mfa_required: Literal["none", "admins", "all"] = Field(
+        "admins",
+        description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
+    )
+    inactive_days: int = Field(
+        90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
     )
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
@@ -175,6 +228,84 @@ class Settings(BaseSettings):
             raise ValueError("0 (no limit) or at least 4096")
         return value
 
+    @field_validator("http_bind")
+    @classmethod
+    def _bind(cls, value: str) -> str:
+        host, colon, port = value.strip().rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("an address and a port with a colon between them, as in 127.0.0.1:8080")
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError("an IPv6 address stands in brackets, as in [::1]:8080")
+        try:
+            socket.getaddrinfo(host.strip("[]") or "0.0.0.0", None, flags=socket.AI_PASSIVE)  # noqa: S104
+        except OSError:
+            raise ValueError("this machine knows no such address") from None
+        return value.strip()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        for part in _parts(value):
+            try:
+                ipaddress.ip_network(part, strict=False)
+            except ValueError:
+                raise ValueError(f"{part} is no address and no network (one is 10.0.0.0/8)") from None
+        return value
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Settings:
+        if (self.http_tls_certificate is None) != (self.http_tls_key is None):
+            raise ValueError("HOZI_HTTP_TLS_CERTIFICATE and HOZI_HTTP_TLS_KEY: set both, or neither")
+        return self
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """The address (without brackets) and the port that `http_bind` names."""
+        host, _, port = self.http_bind.rpartition(":")
+        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104
+
+    @property
+    def http_tls(self) -> bool:
+        """Whether the console itself speaks TLS."""
+        return self.http_tls_certificate is not None
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        """What may stand in a request's `Host`: `http_hosts`, or what this machine is called."""
+        if named := _parts(self.http_hosts):
+            return [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+        name = socket.gethostname().lower()
+        hosts = ["localhost", name, name.split(".")[0]]
+        for addresses in psutil.net_if_addrs().values():
+            for address in addresses:
+                if address.family == socket.AF_INET:
+                    hosts.append(address.address)
+                elif address.family == socket.AF_INET6 and "%" not in address.address:
+                    hosts.append(f"[{address.address}]")
+        return list(dict.fromkeys(hosts))
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks that `trusted_proxies` names."""
+        return tuple(ipaddress.ip_network(part, strict=False) for part in _parts(self.trusted_proxies))
+
+    def secret_key(self) -> str:
+        """The key that signs sessions and links; made once, whoever comes first, readable to this account only.
+
+        Raises ValueError when the file cannot be used.
+        """
+        path = self.secret_key_file or self.home / "keys" / "secret.key"
+        try:
+            if self.secret_key_file is None and not path.exists():
+                _make_key(path)
+            key = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not plain text"
+            raise ValueError(f"the key {path} cannot be read: {reason} (HOZI_SECRET_KEY_FILE)") from None
+        if len(key) < _LEAST_KEY:
+            raise ValueError(f"the key {path} is too short: `openssl rand -hex 32` makes one (HOZI_SECRET_KEY_FILE)")
+        return key
+
     @property
     def storage(self) -> Path:
         """The folder below which images are kept (`objects`) and arrive (`incoming`), on one file system."""
@@ -217,6 +348,26 @@ class Settings(BaseSettings):
         raise ValueError("HOZI_DATABASE_URL must begin with sqlite:/// or postgresql://")
 
 
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _make_key(path: Path) -> None:
+    """Whole or not at all: a link to a finished file, which fails when another process was first."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(name).unlink()
+
+
 def unknown_variables() -> dict[str, str]:
     """Variables of the environment that look like settings and are none: mistyped, perhaps. And what was meant."""
     known = [f"HOZI_{name.upper()}" for name in Settings.model_fields]
@@ -231,22 +382,153 @@ HOZI = Settings()  # type: ignore[call-arg]  # every field has a default
 
 # Django from here on. ------------------------------------------------------------------------------
 
-SECRET_KEY = "unused: nothing is signed before the web console exists"  # noqa: S105
+SECRET_KEY = SimpleLazyObject(HOZI.secret_key)
+"""Looked for when something is signed, not before: a command that only looks makes no file."""
+
 DEBUG = False
 USE_TZ = True
 TIME_ZONE = HOZI.time_zone
-LANGUAGE_CODE = "en"
 DATABASES = {"default": HOZI.database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "hozi.accounts.passwords.Policy"}]
+AUTH_USER_MODEL = "accounts.Person"
+LOGGING_CONFIG = None
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "hozi.doors.console",  # before allauth, whose templates it replaces
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "django_htmx",
+    "csp",
     "hozi.audit",
     "hozi.facilities",
     "hozi.accounts",
     "hozi.jobs",
     "hozi.archive",
 ]
-AUTH_USER_MODEL = "accounts.Person"
-LOGGING_CONFIG = None
+
+# The web. What stands before Django (hosts, proxies, limits, headers, the access log): hozi/doors/http.
+
+ROOT_URLCONF = "hozi.urls"
+WSGI_APPLICATION = "hozi.wsgi.application"
+ALLOWED_HOSTS = HOZI.allowed_hosts
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "hozi.doors.http.static.StaticFiles",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hozi.doors.console.middleware.Language",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "hozi.doors.console.middleware.Gate",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+# Behind a proxy that speaks TLS, hozi/doors/http marks the cookies Secure.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HOZI.http_tls
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = "hozi_session", "hozi_csrf", "hozi_language"
+
+SESSION_COOKIE_AGE = HOZI.session_hours * 3600
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# Signing in: allauth, with our adapter; nobody signs up, and nothing is sent by e-mail.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "/"
+ACCOUNT_ADAPTER = "hozi.doors.console.adapter.Accounts"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login/"
+ACCOUNT_PRESERVE_USERNAME_CASING = False
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_CHANGE_EMAIL = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+# Ten in a minute from one address, and five in five minutes for one name from anywhere.
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/m/ip,5/300s/key", "reauthenticate": "10/m/user"}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Hozi"
+USERSESSIONS_TRACK_ACTIVITY = False
+# Counted for all processes and nodes together.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}}
+
+# No script and no style but our own files; nothing from elsewhere, nothing inside others' pages.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "manifest-src": ["'self'"],
+        "worker-src": ["'self'"],
+    }
+}
+SECURE_HSTS_SECONDS = 365 * 24 * 3600  # sent over https only
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+DATA_UPLOAD_MAX_NUMBER_FILES = 20
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+_CONSOLE = Path(__file__).parent / "doors" / "console"
+STATIC_URL = "/static/"
+STATIC_ROOT = _CONSOLE / "collected"
+# Both folders are made by `hozi assets`: STATIC_ROOT holds all, this one what others made (vendor/) and the icons.
+STATICFILES_DIRS = [_CONSOLE / "made"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "hozi.doors.http.static.Storage",
+        # Whoever sets Hozi up is often another account than the one that runs it.
+        "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+    },
+}
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+
+# Django knows neither of the two; their own names are what is shown.
+django.conf.locale.LANG_INFO.update(
+    {
+        "sn": {"bidi": False, "code": "sn", "name": "Shona", "name_local": "chiShona"},
+        "nd": {"bidi": False, "code": "nd", "name": "North Ndebele", "name_local": "isiNdebele"},
+    }
+)
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("sn", "chiShona"), ("nd", "isiNdebele")]
+LOCALE_PATHS = [Path(__file__).parent / "locale"]

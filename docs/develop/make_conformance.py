@@ -322,7 +322,7 @@ def _query_tables() -> dict[str, str]:
             [
                 (f"`HOZI_{name.upper()}`", _setting(name), (field.description or "").replace("|", "\\|"))
                 for name, field in Settings.model_fields.items()
-                if not name.startswith(("home", "database", "storage", "transcode", "time_zone", "log_level"))
+                if not name.startswith(_NOT_DICOM)
             ],
         ),
     }
@@ -448,6 +448,14 @@ def _code(text: str) -> str:
 
 def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
+
+
+# How the names of settings begin that no DICOM peer can notice.
+_NOT_DICOM = (
+    *("home", "database", "storage", "transcode", "time_zone", "log_level"),
+    *("http_", "trusted_proxies", "secret_key", "session_hours", "mfa_required"),
+    *("emergency", "inactive", "review", "audit", "echo_minutes", "oidc", "password"),
+)
 
 
 def _setting(name: str) -> str:

@@ -41,6 +41,15 @@ class Person(AbstractBaseUser):
     is_active = models.BooleanField(default=False)
     is_program = models.BooleanField(default=False, help_text="A program: uses tokens, never signs in.")
     referring_names = models.JSONField(default=list, help_text="Names as ReferringPhysicianName has them.")
+    facility = models.ForeignKey(
+        "facilities.Facility",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Where the person works.",
+    )
+    wanted_role = models.ForeignKey("Role", null=True, on_delete=models.SET_NULL, related_name="+")
+    state_at = models.DateTimeField(null=True, help_text="When the state last changed.")
     requested_at = models.DateTimeField()
     requested_by = models.CharField(max_length=128, default="")
     request_note = models.CharField(max_length=500, default="")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -21,7 +22,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from hozi.archive.models import Correction, StoredObject
 from hozi.archive.place import volume
 from hozi.core.dicom import rewrite, syntaxes
-from hozi.core.errors import HoziError, Refused
+from hozi.core.errors import HoziError, NotThere, Refused
 from hozi.core.pixels.transcode import Transcoder
 from hozi.settings import HOZI
 
@@ -72,6 +73,23 @@ class Holding:
     _length: int
     sha256: str
     _changes: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> Mapping[int, Any]:
+        """What corrections say, by tag."""
+        return self._changes
+
+    @contextmanager
+    def stored(self) -> Iterator[BinaryIO]:
+        """The stored dataset: a file that stands at its first byte. Raises `Missing`."""
+        with volume().open(self._key) as file:
+            file.seek(self._offset)
+            yield file
+
+    @property
+    def length(self) -> int:
+        """How many bytes the stored dataset has."""
+        return self._length
 
     def syntaxes(self, accepted: Iterable[str]) -> list[str]:
         """Those of ``accepted`` in which the object can be given, the best one first: the stored one."""
@@ -218,6 +236,13 @@ class Selection:
             for row in page:
                 yield row.holding(corrections)
             last = page[-1].pk
+
+
+def holding(sop_instance: str) -> Holding:
+    """The object with this SOP Instance UID, which the caller may give. Raises `NotThere`."""
+    for found in Selection({SOP_INSTANCE_UID: [sop_instance]}, None):
+        return found
+    raise NotThere("There is no such object.")
 
 
 class _Row(NamedTuple):

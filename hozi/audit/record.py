@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Count, Max, Min
 from django.utils import timezone
 
 from hozi.audit.key import key
@@ -96,6 +97,32 @@ def brought(actor: str, study_uid: str, object_uid: str) -> bool:
     """Whether somebody has brought this object into the archive, or brought it again."""
     came = Event.objects.filter(study_uid=study_uid, object_uid=object_uid, actor=actor, action="C")
     return came.filter(code=Code.INSTANCES_TRANSFERRED, outcome=Outcome.SUCCESS).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Objects of a study that one actor brought from one place: how many, and when the first and last came."""
+
+    code: str
+    actor: str
+    address: str
+    count: int
+    first: datetime
+    last: datetime
+
+
+def arrivals(study_uid: str) -> list[Arrivals]:
+    """Who has brought objects of this study into the archive, the first to come first; at most some hundred."""
+    came = Event.objects.filter(study_uid=study_uid, action="C", code__in=(Code.INSTANCES_TRANSFERRED, Code.IMPORT))
+    groups = came.filter(outcome=Outcome.SUCCESS).values_list("code", "actor", "address").order_by()
+    rows = groups.annotate(count=Count("pk"), first=Min("at"), last=Max("at")).order_by("first")
+    return [Arrivals(*row) for row in rows[:_MOST_AT_ONCE]]
+
+
+def looked_since(actor: str, study_uid: str, since: datetime) -> bool:
+    """Whether the audit has a row from then on that says that somebody has opened this study."""
+    rows = Event.objects.filter(study_uid=study_uid, actor=actor, action="R", code=Code.INSTANCES_ACCESSED)
+    return rows.filter(at__gte=since, outcome=Outcome.SUCCESS).exists()
 
 
 def record(*entries: Entry) -> None:

@@ -1,32 +1,45 @@
-"""Devices: who may talk to the archive. Everybody else is refused and listed as having knocked."""
+"""Devices: who may talk to the archive. Everybody else is refused and listed as having knocked.
+
+Who is calling is found out in `recognise`, who was refused stands in `knocks`; both are to be had here.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import threading
-import time
-from collections import defaultdict
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Literal
+from typing import Any, Final, TypedDict, Unpack
 
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
-from django.utils.crypto import constant_time_compare
 
-from hozi.audit.record import Code, Entry, record
-from hozi.core.errors import Refused
+from hozi.audit.record import Code, Entry, Type, record
+from hozi.core.errors import Changed, NotThere, Refused
+from hozi.facilities import addresses, liveness
 from hozi.facilities.knocks import knocked, recent
-from hozi.facilities.models import Device, Knock
+from hozi.facilities.models import Department, Device, Facility, Knock
 from hozi.facilities.places import choose
+from hozi.facilities.recognise import (
+    MAY,
+    NotRecognised,
+    Permit,
+    destination,
+    forget,
+    listed,
+    permit_by_name,
+    permit_of,
+    recognise,
+    verify_identity,
+    with_place,
+)
 
 __all__ = [
     "MAY",
+    "Changes",
     "NotRecognised",
     "Permit",
     "add",
     "admit",
+    "change",
     "destination",
     "forget",
     "knocked",
@@ -38,162 +51,28 @@ __all__ = [
     "verify_identity",
 ]
 
-MAY = ("store", "query", "retrieve", "receive")
-"""What a device can be allowed to do; `receive`: images may be sent to it (C-MOVE destination)."""
-
-Reason = Literal["calling-ae", "called-ae", "address", "certificate"]
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_MODALITY: Final = re.compile(r"[A-Z0-9_]{0,16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """A device and what it may do, as the doors need it."""
+class Changes(TypedDict, total=False):
+    """What can be changed of a device. Its name cannot: the audit and what was promised to it go by that.
 
-    name: str
+    ``department`` is a code, empty for none; without a ``passcode`` the old one stays, unless ``username`` is emptied.
+    """
+
     ae_title: str
     host: str
+    port: int | None
+    may: Collection[str]
     facility: str
-    issuer: str
-    port: int | None = None
-    tls: bool = False
-    tls_subject: str = ""
-    called_as: str = ""
-    username: str = ""
-    passcode: str = field(default="", repr=False)
-    may_store: bool = False
-    may_query: bool = False
-    may_retrieve: bool = False
-    may_receive: bool = False
-    sees_all: bool = False
-
-    @property
-    def facilities(self) -> Collection[str] | None:
-        """Whose studies it may see; None: everybody's."""
-        return None if self.sees_all else (self.facility,)
-
-    @property
-    def may(self) -> tuple[str, ...]:
-        """The permissions that it has, in the words of `MAY`."""
-        return tuple(word for word in MAY if getattr(self, f"may_{word}"))
-
-
-@dataclass(frozen=True, slots=True)
-class NotRecognised:
-    """Somebody who is not admitted, and the first thing about it that does not fit."""
-
-    reason: Reason
-
-
-# Recognising ---------------------------------------------------------------------------------------
-
-
-def recognise(calling_ae: str, called_ae: str, address: str, tls_subject: str, own_ae: str) -> Permit | NotRecognised:
-    """Says which device is calling, by AE title, address and certificate; or what does not fit.
-
-    AE titles are compared exactly, after leading and trailing spaces (PS3.5 §6.2: not significant).
-    Several devices may share an AE title; the one with the narrowest network around ``address`` counts,
-    and its certificate subject (when it has one) must be ``tls_subject``. ``called_ae`` must be
-    ``own_ae`` or the other name that this device may use. A device that has been removed may be known for two seconds
-    more; one that has been admitted is known at once.
-    """
-    known = _recognised(calling_ae, called_ae, address, tls_subject, own_ae)
-    if isinstance(known, NotRecognised):
-        forget()
-        known = _recognised(calling_ae, called_ae, address, tls_subject, own_ae)
-    return known
-
-
-def _recognised(calling_ae: str, called_ae: str, address: str, tls_subject: str, own_ae: str) -> Permit | NotRecognised:
-    candidates = _directory.by_ae_title().get(calling_ae.strip())
-    if not candidates:
-        return NotRecognised("calling-ae")
-    peer = _address(address)
-    near = [entry for entry in candidates if peer is not None and peer in entry[0]]
-    if not near:
-        return NotRecognised("address")
-    _, permit = max(near, key=lambda entry: entry[0].prefixlen)
-    if permit.tls_subject and permit.tls_subject != tls_subject:
-        return NotRecognised("certificate")
-    if called_ae.strip() not in {own_ae, permit.called_as or own_ae}:
-        return NotRecognised("called-ae")
-    return permit
-
-
-def destination(ae_title: str) -> Permit | None:
-    """The device to which images for that AE title are sent: it may receive and has a port. Else None."""
-    known = _destination(ae_title)
-    if known is None:
-        forget()
-        known = _destination(ae_title)
-    return known
-
-
-def _destination(ae_title: str) -> Permit | None:
-    for _, permit in _directory.by_ae_title().get(ae_title.strip(), ()):
-        if permit.may_receive and permit.port:
-            return permit
-    return None
-
-
-def verify_identity(device: Permit, username: str, passcode: str) -> bool:
-    """Whether that is the user identity (PS3.7 §D.3.3.7) that the device must present; True when it need not.
-
-    A device with a user name but no passcode must present the name alone.
-    """
-    if not device.username:
-        return True
-    same_name = constant_time_compare(device.username, username)
-    # A wrong name costs as much time as a wrong passcode, so that names cannot be found out by the clock.
-    same_passcode = not device.passcode or check_password(passcode, device.passcode)
-    return same_name and same_passcode
-
-
-class _Directory:
-    """All devices by AE title, read again when older than two seconds: a call of one that is known costs nothing."""
-
-    SECONDS = 2.0
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._read_at: float | None = None
-        self._entries: dict[str, list[tuple[_Network, Permit]]] = {}
-
-    def by_ae_title(self) -> dict[str, list[tuple[_Network, Permit]]]:
-        with self._lock:
-            now = time.monotonic()
-            if self._read_at is None or now - self._read_at >= self.SECONDS:
-                entries = defaultdict(list)
-                for permit in listed():
-                    entries[permit.ae_title].append((_network(permit.host), permit))
-                self._entries, self._read_at = dict(entries), now
-            return self._entries
-
-    def forget(self) -> None:
-        with self._lock:
-            self._read_at = None
-
-
-_directory = _Directory()
-
-
-def forget() -> None:
-    """Reads the devices again at the next question, whatever was read before."""
-    _directory.forget()
-
-
-def listed() -> list[Permit]:
-    """All devices, by name."""
-    return [_permit(row) for row in Device.objects.select_related("facility").order_by("name")]
-
-
-def permit_by_name(name: str) -> Permit | None:
-    """The device of that name, as it is now; None when there is none (any more)."""
-    row = Device.objects.select_related("facility").filter(name=name.strip()).first()
-    return _permit(row) if row else None
-
-
-# Changing ------------------------------------------------------------------------------------------
+    department: str
+    modality: str
+    tls: bool
+    tls_subject: str
+    sees_all: bool
+    username: str
+    passcode: str
+    called_as: str
 
 
 def add(
@@ -204,6 +83,8 @@ def add(
     port: int | None = None,
     may: Collection[str] | None = None,
     facility: str | None = None,
+    department: str = "",
+    modality: str = "",
     tls: bool = False,
     tls_subject: str = "",
     sees_all: bool = False,
@@ -214,39 +95,55 @@ def add(
 ) -> Permit:
     """Admits a device. ``host`` is an address or a network (CIDR); ``passcode`` is kept as a hash only.
 
-    Without ``may``: store, query and retrieve, and receive when it has a port.
+    Without ``may``: store, query and retrieve, and receive when it has a port. ``department`` is the code of one of
+    its facility's, ``modality`` what kind of images it makes (CT).
     Raises Refused, saying what to change, when something is malformed or taken.
     """
-    if may is None:
-        may = MAY if port else MAY[:3]
-    row = Device(
-        name=_name(name),
-        ae_title=_ae_title(ae_title),
-        host=_written(_network_given(host)),
-        port=port,
-        tls=tls,
-        tls_subject=tls_subject.strip(),
-        called_as=_ae_title(called_as) if called_as.strip() else "",
-        username=username,
-        passcode=make_password(passcode) if passcode else "",
-        facility=choose(facility),
-        sees_all=sees_all,
-    )
-    for word in may:
-        if word not in MAY:
-            raise Refused(f"{word!r} is no permission (there are: {', '.join(MAY)})")
-        setattr(row, f"may_{word}", True)
+    row = Device(name=_name(name), facility=choose(facility))
+    changes: Changes = {
+        "ae_title": ae_title,
+        "host": host,
+        "port": port,
+        "may": (MAY if port else MAY[:3]) if may is None else may,
+        "department": department,
+        "modality": modality,
+        "tls": tls,
+        "tls_subject": tls_subject,
+        "sees_all": sees_all,
+        "username": username,
+        "passcode": passcode,
+        "called_as": called_as,
+    }
+    _apply(row, changes)
     _check(row)
     with transaction.atomic():
         _save(row)
         _audit("C", row, actor)
     forget()
-    return _permit(row)
+    return permit_of(row)
+
+
+def change(name: str, /, *, version: int | None = None, actor: str, **changes: Unpack[Changes]) -> Permit:
+    """Changes what is named in ``changes`` and leaves the rest as it is; the audit keeps what it was before.
+
+    ``version`` is that of the permit that the caller saw. Raises Changed when somebody else has changed the device
+    since, NotThere when there is none, Refused, saying what to change, when something is malformed or taken.
+    """
+    with transaction.atomic():
+        row = _row(name)
+        if version is not None and row.version != version:
+            raise Changed(f"{row.name} was changed by somebody else meanwhile: look at it again, then change it")
+        before = _told(row)
+        _apply(row, changes)
+        permit = _changed(row, before, actor)
+    forget()
+    return permit
 
 
 def admit(
     knock: Knock, name: str = "", *, own_ae: str, may: Collection[str] | None = None, port: int | None = None,
-    facility: str | None = None, tls: bool = False, sees_all: bool = False, actor: str,
+    facility: str | None = None, department: str = "", modality: str = "", tls: bool = False, sees_all: bool = False,
+    actor: str,
 ) -> Permit:  # fmt: skip
     """Admits somebody who knocked, and takes the knock off the list.
 
@@ -261,21 +158,24 @@ def admit(
     with transaction.atomic():
         if knock.reason in ("called-ae", "certificate"):
             row = _nearest(knock)
+            before = _told(row)
             if knock.reason == "called-ae":
                 row.called_as = knock.called_ae
             elif knock.tls_subject:
                 row.tls_subject = knock.tls_subject
             else:
                 raise Refused(f"{row.name} must call over TLS and did not: switch TLS on at the device")
-            permit = _change(row, actor)
+            permit = _changed(row, before, actor)
         elif not name.strip() and knock.reason == "address":
             raise Refused(
                 f"{knock.calling_ae} is admitted at another address: give that device's name if it has moved, "
-                "or a new name if this is another one"
+                "or a new name if this is another one",
+                field="name",
             )
-        elif moved := Device.objects.filter(name=name.strip() or None, ae_title=knock.calling_ae).first():
-            moved.host = _written(_network_given(knock.address))
-            permit = _change(moved, actor)
+        elif moved := with_place().filter(name=name.strip() or None, ae_title=knock.calling_ae).first():
+            before = _told(moved)
+            moved.host = addresses.written(addresses.network_given(knock.address))
+            permit = _changed(moved, before, actor)
         else:
             permit = add(
                 name.strip() or knock.calling_ae,
@@ -284,6 +184,8 @@ def admit(
                 port=port,
                 may=may,
                 facility=facility,
+                department=department,
+                modality=modality,
                 tls=tls,
                 tls_subject=knock.tls_subject,
                 sees_all=sees_all,
@@ -296,21 +198,85 @@ def admit(
 
 
 def remove(name: str, *, actor: str) -> Permit:
-    """Takes a device off the list: within two seconds it is refused. Raises Refused when there is none."""
+    """Takes a device off the list: within two seconds it is refused. What it did stays in the audit, its images stay.
+
+    Raises NotThere when there is none.
+    """
     with transaction.atomic():
         row = _row(name)
-        permit = _permit(row)
+        permit = permit_of(row)
         _audit("D", row, actor)
         row.delete()
     forget()
     return permit
 
 
-def _change(row: Device, actor: str) -> Permit:
+def _apply(row: Device, changes: Changes) -> None:
+    """Writes the changes into the row, each in the form in which it is kept. Raises Refused."""
+    if "ae_title" in changes:
+        row.ae_title = addresses.ae_title(changes["ae_title"])
+    if "host" in changes:
+        row.host = addresses.written(addresses.network_given(changes["host"]))
+    if "port" in changes:
+        row.port = changes["port"]
+    if "called_as" in changes:
+        text = changes["called_as"]
+        row.called_as = addresses.ae_title(text, "called_as") if text.strip() else ""
+    if "may" in changes:
+        _allow(row, changes["may"])
+    if "modality" in changes:
+        row.modality = _modality(changes["modality"])
+    row.tls = changes.get("tls", row.tls)
+    row.tls_subject = changes.get("tls_subject", row.tls_subject).strip()
+    row.sees_all = changes.get("sees_all", row.sees_all)
+    row.username = changes.get("username", row.username)
+    if passcode := changes.get("passcode", ""):
+        row.passcode = make_password(passcode)
+    elif not row.username:
+        row.passcode = ""
+    _put(row, changes)
+
+
+def _put(row: Device, changes: Changes) -> None:
+    """Into its facility and its department; one that moves to another facility leaves its department behind."""
+    if facility := changes.get("facility"):
+        found = choose(facility)
+        if found.pk != row.facility.pk:
+            row.facility, row.department = found, None
+    if "department" in changes:
+        row.department = _department(row.facility, changes["department"])
+
+
+def _allow(row: Device, may: Collection[str]) -> None:
+    for word in may:
+        if word not in MAY:
+            raise Refused(f"{word!r} is no permission (there are: {', '.join(MAY)})", field="may")
+    for word in MAY:
+        setattr(row, f"may_{word}", word in may)
+
+
+def _department(facility: Facility, code: str) -> Department | None:
+    wanted = code.strip()
+    if not wanted:
+        return None
+    departments = {row.code.casefold(): row for row in Department.objects.filter(facility=facility).order_by("code")}
+    found = departments.get(wanted.casefold())
+    if found is None:
+        known = ", ".join(row.code for row in departments.values()) or "none yet"
+        raise Refused(f"{facility.code} has no department {code!r} (known: {known})", field="department")
+    return found
+
+
+def _changed(row: Device, before: dict[str, Any], actor: str) -> Permit:
     _check(row)
+    row.version += 1
     _save(row)
-    _audit("U", row, actor)
-    return _permit(row)
+    now = _told(row)
+    was = {key: value for key, value in before.items() if now[key] != value}
+    if was.keys() & {"ae_title", "host", "port", "tls"}:
+        liveness.forget(row)
+    _audit("U", row, actor, was)
+    return permit_of(row)
 
 
 def _save(row: Device) -> None:
@@ -319,138 +285,96 @@ def _save(row: Device) -> None:
             row.save()
     except IntegrityError:
         if Device.objects.filter(name=row.name).exclude(pk=row.pk).exists():
-            raise Refused(f"There is a device {row.name!r} already") from None
-        raise Refused(f"A device with AE title {row.ae_title} at {row.host} is admitted already") from None
+            raise Refused(f"There is a device {row.name!r} already", field="name") from None
+        raise Refused(
+            f"A device with AE title {row.ae_title} at {row.host} is admitted already", field="ae_title"
+        ) from None
 
 
 def _check(row: Device) -> None:
     """What must hold between a device's fields."""
     if row.port is not None and not 1 <= row.port <= 65535:
-        raise Refused("A port is a number from 1 to 65535")
-    if row.port is not None and _network(row.host).num_addresses > 1:
-        raise Refused(f"{row.host} is a network: a port needs the one address at which the device listens")
+        raise Refused("A port is a number from 1 to 65535", field="port")
+    if row.port is not None and addresses.network(row.host).num_addresses > 1:
+        raise Refused(
+            f"{row.host} is a network: a port needs the one address at which the device listens", field="host"
+        )
     if row.passcode and not row.username:
-        raise Refused("A passcode needs a user name")
-    if len(row.username) > 128 or len(row.tls_subject) > 256:
-        raise Refused("A user name has at most 128 characters, a certificate subject 256")
+        raise Refused("A passcode needs a user name", field="username")
+    if len(row.username) > 128:
+        raise Refused("A user name has at most 128 characters", field="username")
+    if len(row.tls_subject) > 256:
+        raise Refused("A certificate's subject has at most 256 characters", field="tls_subject")
     if row.may_receive:
         if row.port is None:
-            raise Refused("To receive images, a device needs the port at which it listens")
+            raise Refused("To receive images, a device needs the port at which it listens", field="port")
         others = Device.objects.filter(ae_title=row.ae_title, may_receive=True).exclude(pk=row.pk)
         if other := others.first():
             raise Refused(
                 f"Images for {row.ae_title} go to {other.name} at {other.host} already: "
-                "two destinations cannot have the same AE title"
+                "two destinations cannot have the same AE title",
+                field="ae_title",
             )
 
 
 def _nearest(knock: Knock) -> Device:
     """The row of the device that `recognise` found for this knock."""
-    peer = _address(knock.address)
+    peer = addresses.address(knock.address)
     rows = [
         row
-        for row in Device.objects.select_related("facility").filter(ae_title=knock.calling_ae)
-        if peer is not None and peer in _network(row.host)
+        for row in with_place().filter(ae_title=knock.calling_ae)
+        if peer is not None and peer in addresses.network(row.host)
     ]
     if not rows:
         raise Refused(f"{knock.calling_ae} at {knock.address} is no admitted device any more")
-    return max(rows, key=lambda row: _network(row.host).prefixlen)
+    return max(rows, key=lambda row: addresses.network(row.host).prefixlen)
 
 
 def _row(name: str) -> Device:
-    row = Device.objects.select_related("facility").filter(name=name.strip()).first()
+    # Locked (where the database can): of two changes at the same time, the second sees what the first wrote.
+    row = with_place().select_for_update(of=("self",)).filter(name=name.strip()).first()
     if row is None:
-        raise Refused(f"There is no device {name!r}")
+        raise NotThere(f"There is no device {name!r}")
     return row
-
-
-def _permit(row: Device) -> Permit:
-    return Permit(
-        name=row.name,
-        ae_title=row.ae_title,
-        host=row.host,
-        facility=row.facility.code,
-        issuer=row.facility.issuer,
-        port=row.port,
-        tls=row.tls,
-        tls_subject=row.tls_subject,
-        called_as=row.called_as,
-        username=row.username,
-        passcode=row.passcode,
-        may_store=row.may_store,
-        may_query=row.may_query,
-        may_retrieve=row.may_retrieve,
-        may_receive=row.may_receive,
-        sees_all=row.sees_all,
-    )
-
-
-def _audit(action: str, row: Device, actor: str) -> None:
-    """PS3.15 A.5.3.11, Security Alert; 110128, Network Configuration."""
-    permit = _permit(row)
-    detail = {
-        "type": "110128",
-        "device": permit.name,
-        "ae_title": permit.ae_title,
-        "host": permit.host,
-        "port": permit.port,
-        "facility": permit.facility,
-        "may": list(permit.may),
-        "tls_subject": permit.tls_subject,
-        "called_as": permit.called_as,
-        "sees_all": permit.sees_all,
-        "identity": bool(permit.username),
-    }
-    record(Entry(Code.SECURITY_ALERT, action, actor, detail=detail))
-
-
-# Names and addresses -------------------------------------------------------------------------------
 
 
 def _name(text: str) -> str:
     name = text.strip()
     if not 1 <= len(name) <= 64 or not name.isprintable():
-        raise Refused("A device has a name of 1 to 64 printable characters")
+        raise Refused("A device has a name of 1 to 64 printable characters", field="name")
     return name
 
 
-def _ae_title(text: str) -> str:
-    """PS3.5 §6.2, AE: 1 to 16 characters of the default repertoire, no control characters, no backslash."""
-    title = text.strip()
-    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-        raise Refused(f"{text!r} is no AE title: 1 to 16 printable ASCII characters and no backslash")
-    return title
+def _modality(text: str) -> str:
+    modality = text.strip().upper()
+    if not _MODALITY.fullmatch(modality):
+        raise Refused(f"{text!r} is no modality: write CT, MR, US, CR, DX ... (PS3.3 §C.7.3.1.1.1)", field="modality")
+    return modality
 
 
-def _address(text: str) -> _Address | None:
-    """The address, an IPv4 one out of its IPv6 clothes (``::ffff:192.168.1.20``)."""
-    try:
-        address = ipaddress.ip_address(text.strip())
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+def _told(row: Device) -> dict[str, Any]:
+    """What the audit keeps of a device."""
+    permit = permit_of(row)
+    return {
+        "device": permit.name,
+        "ae_title": permit.ae_title,
+        "host": permit.host,
+        "port": permit.port,
+        "facility": permit.facility,
+        "department": permit.department,
+        "modality": permit.modality,
+        "may": list(permit.may),
+        "tls": permit.tls,
+        "tls_subject": permit.tls_subject,
+        "called_as": permit.called_as,
+        "sees_all": permit.sees_all,
+        "identity": bool(permit.username),
+    }
 
 
-@cache
-def _network(text: str) -> _Network:
-    return ipaddress.ip_network(text)
-
-
-def _network_given(text: str) -> _Network:
-    """What a person wrote as an address or network. Raises Refused, with what would be right."""
-    if address := _address(text):
-        return ipaddress.ip_network(str(address).partition("%")[0])
-    try:
-        given = ipaddress.ip_interface(text.strip())
-    except ValueError:
-        raise Refused(
-            f"{text!r} is no address: write 192.168.1.20, a network such as 192.168.1.0/24, or IPv6"
-        ) from None
-    if given.ip != given.network.network_address:
-        raise Refused(f"{text!r} is both: write {given.network} for the network or {given.ip} for one device")
-    return given.network
-
-
-def _written(network: _Network) -> str:
-    return str(network.network_address) if network.num_addresses == 1 else str(network)
+def _audit(action: str, row: Device, actor: str, before: dict[str, Any] | None = None) -> None:
+    """PS3.15 A.5.3.11, Security Alert; Network Configuration."""
+    detail = {"type": Type.NETWORK_CONFIGURATION, **_told(row)}
+    if before is not None:
+        detail["before"] = before
+    record(Entry(Code.SECURITY_ALERT, action, actor, facility=row.facility.code, detail=detail))

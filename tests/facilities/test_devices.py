@@ -9,10 +9,10 @@ import pytest
 from django.db import connection
 
 from hozi.audit.models import Event
-from hozi.core.errors import Refused
-from hozi.facilities import devices, places
+from hozi.core.errors import Changed, NotThere, Refused
+from hozi.facilities import devices, places, recognise
 from hozi.facilities.devices import NotRecognised, Permit
-from hozi.facilities.models import Device
+from hozi.facilities.models import Department, Device, Facility
 
 pytestmark = pytest.mark.django_db
 
@@ -125,8 +125,8 @@ def test_what_another_process_changed_is_seen_within_two_seconds(monkeypatch: py
     call()
     Device.objects.all().delete()
     assert isinstance(call(), Permit)
-    now = devices.time.monotonic()
-    monkeypatch.setattr(devices.time, "monotonic", lambda: now + 2.0)
+    now = recognise.time.monotonic()
+    monkeypatch.setattr(recognise.time, "monotonic", lambda: now + 2.0)
     assert call() == NotRecognised("calling-ae")
 
 
@@ -265,6 +265,89 @@ def test_every_change_is_in_the_audit_without_the_passcode() -> None:
     assert [change.action for change in changes] == ["C", "U", "D"]
     assert changes[1].detail["called_as"] == "PACS"
     assert not any("granary" in str(change.detail) or "argon2" in str(change.detail) for change in changes)
+
+
+# Changing
+
+
+def department(code: str, facility: str = "MAIN") -> None:
+    Department.objects.create(facility=Facility.objects.get(code=facility), code=code, name=code.title())
+
+
+def test_it_changes_what_is_named_and_nothing_else() -> None:
+    before = admit(port=104, username="ct1", passcode="granary", called_as="PACS", may=["store"])
+    after = devices.change("CT1", version=before.version, host="192.168.1.21", modality="ct", actor=ADMIN)
+    assert (after.host, after.modality, after.version) == ("192.168.1.21", "CT", before.version + 1)
+    assert (after.port, after.may, after.called_as, after.passcode) == (104, ("store",), "PACS", before.passcode)
+    assert call(address="192.168.1.21") == after
+    assert call() == NotRecognised("address")
+
+
+def test_of_two_changes_at_the_same_time_the_second_is_not_written_over_the_first() -> None:
+    seen = admit()
+    devices.change("CT1", version=seen.version, host="192.168.1.21", actor=ADMIN)
+    with pytest.raises(Changed, match="look at it again"):
+        devices.change("CT1", version=seen.version, may=[], actor=ADMIN)
+    assert devices.permit_by_name("CT1").may == ("store", "query", "retrieve")  # type: ignore[union-attr]
+    # Whoever admits a knock of it has changed it, too.
+    seen = devices.permit_by_name("CT1")  # type: ignore[assignment]
+    devices.admit(knock("called-ae", called="PACS", address="192.168.1.21"), own_ae="HOZI", actor=ADMIN)
+    with pytest.raises(Changed):
+        devices.change("CT1", version=seen.version, may=[], actor=ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"ae_title": "A\\B"}, "ae_title"),
+        ({"called_as": "A\\B"}, "called_as"),
+        ({"host": "ct1"}, "host"),
+        ({"host": "10.0.0.0/8"}, "host"),
+        ({"port": 0}, "port"),
+        ({"port": None}, "port"),
+        ({"may": ["fly"]}, "may"),
+        ({"modality": "C T!"}, "modality"),
+        ({"department": "XRAY"}, "department"),
+        ({"username": "", "passcode": "granary"}, "username"),
+        ({"tls_subject": "x" * 257}, "tls_subject"),
+    ],
+)
+def test_a_change_that_cannot_be_names_its_field_and_changes_nothing(changes: Any, field: str) -> None:
+    before = admit(port=104)
+    with pytest.raises(Refused) as refused:
+        devices.change("CT1", actor=ADMIN, **changes)
+    assert refused.value.field == field
+    assert devices.permit_by_name("CT1") == before
+    assert Event.objects.count() == 1
+
+
+def test_the_audit_has_a_change_with_what_was_before() -> None:
+    admit(port=104)
+    devices.change("CT1", port=11112, may=["store"], actor=ADMIN)
+    change = Event.objects.order_by("-pk")[0]
+    assert (change.action, change.facility, change.detail["port"]) == ("U", "MAIN", 11112)
+    assert change.detail["before"] == {"port": 104, "may": ["store", "query", "retrieve", "receive"]}
+
+
+def test_a_passcode_goes_with_its_user_name() -> None:
+    admit(username="ct1", passcode="granary")
+    assert devices.change("CT1", username="", actor=ADMIN).passcode == ""
+    with pytest.raises(NotThere, match="no device 'CT7'"):
+        devices.change("CT7", username="", actor=ADMIN)
+
+
+def test_a_device_belongs_to_a_department_of_its_facility() -> None:
+    places.add("NORTH", "North Clinic", actor=ADMIN)
+    department("XRAY")
+    department("WARD", "NORTH")
+    assert admit(facility="MAIN", department="xray").department == "XRAY"
+    assert call().department == "XRAY"  # type: ignore[union-attr]
+    with pytest.raises(Refused, match=r"MAIN has no department 'WARD' \(known: XRAY\)"):
+        devices.change("CT1", department="WARD", actor=ADMIN)
+    moved = devices.change("CT1", facility="NORTH", actor=ADMIN)
+    assert (moved.facility, moved.issuer, moved.department) == ("NORTH", "NORTH", "")
+    assert devices.change("CT1", department="WARD", actor=ADMIN).department == "WARD"
+    assert devices.change("CT1", department="", actor=ADMIN).department == ""
 
 
 # Admitting who knocked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -13,7 +14,7 @@ from tests.guards.generators import load
 from tests.guards.rules import ROOT
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
-ROW = re.compile(r"^\| ([A-Za-z0-9_.-]+)(?:\[[a-z]+\])? \|", re.MULTILINE)
+ROW = re.compile(r"^\| ([A-Za-z0-9_.@/-]+)(?:\[[a-z]+\])? \|", re.MULTILINE)
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bHOZI_[A-Z][A-Z_]*[A-Z]\b")
@@ -42,7 +43,9 @@ def _undocumented(dependencies: set[str], page: str) -> set[str]:
 def _dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    return {NAME.match(line).group().lower() for lines in lists for line in lines}  # type: ignore[union-attr]
+    python = {NAME.match(line).group().lower() for lines in lists for line in lines}  # type: ignore[union-attr]
+    browser = json.loads((ROOT / "frontend" / "package.json").read_text(encoding="utf-8"))
+    return python | {*browser["dependencies"], *browser["devDependencies"]}
 
 
 def test_every_dependency_says_why_it_is_there() -> None:

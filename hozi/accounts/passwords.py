@@ -1,0 +1,63 @@
+"""What a password must be: long, not like the person's names, not one of the many that everybody uses.
+
+No rules of composition: they make passwords worse (NIST SP 800-63B §5.1.1.2).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+from django.contrib.auth.password_validation import CommonPasswordValidator, UserAttributeSimilarityValidator
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from hozi.accounts.models import Person
+from hozi.core.errors import Refused
+
+SHORTEST: Final = 12
+LONGEST: Final = 128
+
+
+class Policy:
+    """The rule, in the form in which Django asks (AUTH_PASSWORD_VALIDATORS)."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        """Raises ValidationError with everything that is wrong, in words."""
+        wrong: list[ValidationError] = []
+        if len(password) < SHORTEST:
+            wrong.append(_error(_("A password has at least %(count)d characters.") % {"count": SHORTEST}))
+        if len(password) > LONGEST:
+            # Not hashed, not compared: both cost time that grows with the length.
+            raise _error(_("A password has at most %(count)d characters.") % {"count": LONGEST})
+        for validator in _others():
+            try:
+                validator.validate(password, user)
+            except ValidationError as error:
+                wrong.append(error)
+        if wrong:
+            raise ValidationError(wrong)
+
+    def get_help_text(self) -> str:
+        """The rule in a sentence."""
+        return _("At least %(count)d characters, not like your names, and not a password that many people use.") % {
+            "count": SHORTEST
+        }
+
+
+def check(password: str, person: Person) -> None:
+    """Raises Refused when the password will not do for this person."""
+    try:
+        Policy().validate(password, person)
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages), field="password") from None
+
+
+def _error(text: str) -> ValidationError:
+    return ValidationError(text)
+
+
+@cache
+def _others() -> tuple[CommonPasswordValidator, UserAttributeSimilarityValidator]:
+    """Django's list of common passwords takes a while to read: once."""
+    return CommonPasswordValidator(), UserAttributeSimilarityValidator(("username", "full_name", "email"))
