@@ -118,8 +118,8 @@ class Settings(BaseSettings):
 
     audit_key_file: Path | None = Field(
         None,
-        description="File with the key that marks the rows of the audit; made when it is not there. All nodes on one"
-        " database need the same. Empty: `keys/audit.key` in the home folder.",
+        description="File with the key that marks the rows of the audit, the same for all nodes."
+        " Empty: `keys/audit.key` in the home folder, made at the first start.",
     )
 
     emergency_minutes: int = Field(
@@ -297,7 +297,7 @@ class Settings(BaseSettings):
         path = self.secret_key_file or self.home / "keys" / "secret.key"
         try:
             if self.secret_key_file is None and not path.exists():
-                _make_key(path)
+                make_key(path)
             key = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not plain text"
@@ -352,10 +352,13 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _make_key(path: Path) -> None:
-    """Whole or not at all: a link to a finished file, which fails when another process was first."""
+def make_key(path: Path) -> None:
+    """Makes a file with a new key, for this account only; keeps the one of a process that was quicker.
+
+    Whole or not at all: a link to a finished file, which fails when another process was first.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
@@ -366,6 +369,11 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # what is signed with the key must not outlive it
+    finally:
+        os.close(folder)
 
 
 def unknown_variables() -> dict[str, str]:

@@ -16,14 +16,16 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time as time_of_day, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any, Final
 
 from django.db import connection, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from hozi.audit import key as keys, ranges
+from hozi.audit import key as keys
+from hozi.audit import ranges
 from hozi.audit.mark import SALT_BYTES
 from hozi.audit.models import Event, Head, Link, Seal
 from hozi.core.errors import HoziError
@@ -233,7 +235,7 @@ def _transactions() -> tuple[int, int]:
 
 
 def _still_open(holes: Sequence[_Hole], came: set[int], oldest: int) -> list[_Hole]:
-    """The holes that are left. Looked for rows after ``oldest`` was asked: what an older transaction brought was seen."""
+    """The holes that are left. ``oldest`` was asked before rows were looked for: what older ones brought was seen."""
     now = int(time.time())
     left = []
     for hole in holes:

@@ -23,10 +23,13 @@ def read(model: type[Model], where: str, values: Sequence[Any]) -> list[tuple[in
     fields = model._meta.concrete_fields
     quote = connection.ops.quote_name
     # Named anew, so that ORDER BY means the columns themselves.
-    chosen = ", ".join(f"{_expression(field, quote(str(field.column)))} AS as_text_{n}" for n, field in enumerate(fields))
-    key = quote(str(model._meta.pk.column))  # type: ignore[union-attr]
+    chosen = ", ".join(
+        f"{_expression(field, quote(str(field.column)))} AS as_text_{n}" for n, field in enumerate(fields)
+    )
+    key = quote(str(model._meta.pk.column))
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {key} AS as_number, {chosen} FROM {quote(model._meta.db_table)} WHERE {where}", list(values))  # noqa: S608 - only names of our own tables
+        statement = f"SELECT {key} AS as_number, {chosen} FROM {quote(model._meta.db_table)} WHERE {where}"  # noqa: S608 - only names of our own tables
+        cursor.execute(statement, list(values))
         rows = cursor.fetchall()
     return [_row(fields, number, columns) for number, *columns in rows]
 

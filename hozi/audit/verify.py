@@ -8,6 +8,7 @@ only a second copy (`forward.py`) tells.
 
 from __future__ import annotations
 
+import json
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ import structlog
 from django.db import connection
 from django.db.models import Model
 
-from hozi.audit import chain, key as keys, ranges, raw
+from hozi.audit import chain, ranges, raw
+from hozi.audit import key as keys
 from hozi.audit.mark import COLUMNS, MARK_BYTES, SALT_BYTES, mark
 from hozi.audit.models import Event, Head, Link, Seal
 from hozi.audit.record import Code, Entry, Outcome, record
@@ -237,7 +239,7 @@ class _Looking:
         """Notes which numbers the chain names; runs that touch are kept as one."""
         first, last = span
         at = bisect_right(self._spans, span)
-        if at and self._spans[at - 1][1] >= first or at < len(self._spans) and self._spans[at][0] <= last:
+        if (at and self._spans[at - 1][1] >= first) or (at < len(self._spans) and self._spans[at][0] <= last):
             self._found("link", f"rows {first} to {last} are named twice", day=day)
             return
         if connection.vendor == "sqlite" and at and at == len(self._spans) and self._spans[-1][1] + 1 < first:
@@ -309,7 +311,7 @@ def _number(text: str) -> int:
 
 def _holes(head: raw.Texts | None) -> list[tuple[int, int]]:
     try:
-        return [(int(hole[0]), int(hole[1])) for hole in chain.json.loads(head["holes"])] if head else []
+        return [(int(hole[0]), int(hole[1])) for hole in json.loads(head["holes"])] if head else []
     except (ValueError, TypeError, IndexError):
         return []
 
@@ -327,8 +329,8 @@ def _each(model: type[Model], column: str, most: int | None) -> Iterator[raw.Tex
     until = (1 << 63) - 1 if most is None else most
     where = f"{column} > %s AND {column} <= %s ORDER BY {column} LIMIT %s"
     while rows := raw.read(model, where, [last, until, _LINKS_AT_ONCE]):
-        for last, texts, _ in rows:
-            yield texts
+        yield from (texts for _, texts, _ in rows)
+        last = rows[-1][0]
 
 
 def _ids() -> Iterator[int]:

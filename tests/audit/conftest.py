@@ -23,7 +23,9 @@ def written(db: None) -> None:
     for day in range(DAYS):
         at = now - timedelta(days=DAYS - 1 - day)
         for part in range(LINKS_A_DAY):
-            record_many(entry(f"{day}.{part}.{number}", at + timedelta(microseconds=number)) for number in range(ROWS_A_LINK))
+            record_many(
+                entry(f"{day}.{part}.{number}", at + timedelta(microseconds=number)) for number in range(ROWS_A_LINK)
+            )
             chain.link()
     chain.seal()
 
