@@ -122,10 +122,6 @@ class Settings(BaseSettings):
         " Empty: `keys/audit.key` in the home folder, made at the first start.",
     )
 
-    emergency_minutes: int = Field(
-        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
-    )
-
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -152,14 +148,36 @@ class Settings(BaseSettings):
         " Empty: `keys/secret.key` in the home folder, made at the first start.",
     )
 
+    # What follows can also be chosen in the console (hozi/choices/declared.py); what is set here goes before that.
+    hospital_name: str = Field("", max_length=64, description="Name that stands at the top of every page.")
+    support_contact: str = Field(
+        "", max_length=200, description="Whom people call when something does not work, as pages say it."
+    )
+    default_language: Literal["en", "sn", "nd"] = Field(
+        "en", description="Language of pages for those who have chosen none."
+    )
+    default_theme: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
+    )
     session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
+    oidc_server: str = Field(
+        "", description="Address of the hospital's sign-in service (OpenID Connect issuer). Empty: there is none."
+    )
+    oidc_client: str = Field("", description="The name (client ID) by which that service knows this archive.")
+    oidc_secret_file: Path | None = Field(None, description="File with the secret that goes with that name.")
+    oidc_name: str = Field("Hospital sign-in", description="What the button for it says.")
     mfa_required: Literal["none", "admins", "all"] = Field(
         "admins",
         description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
     )
+    password_min_length: int = Field(12, ge=8, le=64, description="Characters that a password has at least.")
     inactive_days: int = Field(
         90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
     )
+    review_grace_days: int = Field(
+        14, ge=0, le=90, description="Days after the end of an access review until who was not attested is suspended."
+    )
+    emergency_minutes: int = Field(60, ge=1, le=1440, description="Minutes for which emergency access lasts.")
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
@@ -252,6 +270,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part} is no address and no network (one is 10.0.0.0/8)") from None
         return value
 
+    @field_validator("oidc_server")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if value.strip() and not (
+            parts.hostname and (parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost"))
+        ):
+            raise ValueError("an address that begins with https://")
+        return value.strip().rstrip("/")
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Settings:
         if (self.http_tls_certificate is None) != (self.http_tls_key is None):
@@ -288,6 +316,28 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The networks that `trusted_proxies` names."""
         return tuple(ipaddress.ip_network(part, strict=False) for part in _parts(self.trusted_proxies))
+
+    def oidc_origin(self) -> list[str]:
+        """Scheme, host and port of the sign-in service; none where there is none."""
+        parts = urlsplit(self.oidc_server)
+        return [f"{parts.scheme}://{parts.netloc}"] if self.oidc_server else []
+
+    def oidc_providers(self) -> dict[str, Any]:
+        """The sign-in service as allauth wants it described. Raises ValueError when the secret cannot be read."""
+        if not self.oidc_server:
+            return {}
+        try:
+            secret = self.oidc_secret_file.read_text(encoding="utf-8").strip() if self.oidc_secret_file else ""
+        except OSError as error:
+            raise ValueError(f"the secret {self.oidc_secret_file} cannot be read: {error.strerror}") from None
+        app = {
+            "provider_id": "hospital",
+            "name": self.oidc_name,
+            "client_id": self.oidc_client,
+            "secret": secret,
+            "settings": {"server_url": self.oidc_server},
+        }
+        return {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
 
     def secret_key(self) -> str:
         """The key that signs sessions and links; made once, whoever comes first, readable to this account only.
@@ -413,9 +463,12 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "csp",
     "hozi.audit",
+    "hozi.choices",
     "hozi.facilities",
     "hozi.accounts",
     "hozi.jobs",
@@ -482,6 +535,11 @@ ACCOUNT_CHANGE_EMAIL = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 # Ten in a minute from one address, and five in five minutes for one name from anywhere.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/m/ip,5/300s/key", "reauthenticate": "10/m/user"}
+SOCIALACCOUNT_ADAPTER = "hozi.doors.console.elsewhere.Elsewhere"
+SOCIALACCOUNT_PROVIDERS = HOZI.oidc_providers()
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Hozi"
@@ -498,7 +556,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *HOZI.oidc_origin()],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],

@@ -27,7 +27,7 @@ class Place:
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("home", _("Home"), "home", keys="h"),
-    Place("studies", _("Studies"), "photo-scan", ("studies.find",), "s"),
+    Place("studies", _("Studies"), "photo", ("studies.find",), "s"),
     Place("exceptions", _("Exceptions"), "alert-triangle", ("exceptions.see",), "e"),
     Place("devices", _("Devices"), "device-desktop", ("devices.see",), "d"),
     Place("people", _("People"), "users", ("people.see",), "p"),

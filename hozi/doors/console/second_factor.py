@@ -1,4 +1,4 @@
-"""Whether somebody still has to set up a second factor before anything else (HOZI_MFA_REQUIRED)."""
+"""Whether somebody still has to set up a second factor before anything else, as was chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from hozi.accounts.authorise import Who
 from hozi.accounts.permissions import BY_KEY
-from hozi.settings import HOZI
+from hozi.choices import answers
 
 _FACTORS: Final = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 _KNOWN: Final = "second_factor"
@@ -34,8 +34,7 @@ def forget(request: HttpRequest) -> None:
 
 def is_required(who: Who) -> bool:
     """Whether the setting requires one of whoever asks: of those who can change what others may, or of everybody."""
-    if HOZI.mfa_required == "all":
-        return True
-    if HOZI.mfa_required == "none":
-        return False
+    required = answers.mfa_required()
+    if required != "admins":
+        return required == "all"
     return any(BY_KEY[key].scope == "admin" for held in who.held for key in held.permissions)

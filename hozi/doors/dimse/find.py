@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hozi.archive.find import InvalidQuery, Query, answer, find, query_from, supported
 from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.choices import answers
 from hozi.core.dicom import identifier
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
@@ -19,7 +20,7 @@ RELATIONAL, COMBINED, FUZZY = 0, 1, 2
 def find_matches(session: Session, message: Message) -> None:
     """Answers with every match, one response each, until there are no more, the limit is reached or it is cancelled."""
     association = session.association
-    if not session.permit.may_query:
+    if not session.may("studies.find"):
         session.not_allowed(message, "query")
         return
     query = understood(session, message, _query)
@@ -28,8 +29,8 @@ def find_matches(session: Session, message: Message) -> None:
     pending = status.PENDING if supported(query) else status.PENDING_UNSUPPORTED_KEYS
     results = find(
         query,
-        facilities=session.facilities,
-        limit=HOZI.max_query_results,
+        reach=session.reach("studies.find"),
+        limit=answers.max_results(),
         retrieve_ae=session.own_ae,
         stop=lambda: association.cancelled(message.command.message_id),
     )

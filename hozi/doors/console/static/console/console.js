@@ -20,7 +20,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape") document.querySelectorAll(".hz-me[open], .hz-menu[open]").forEach((menu) => menu.removeAttribute("open"));
+    if (event.key === "Escape") document.querySelectorAll(".hz-me[open]").forEach((menu) => menu.removeAttribute("open"));
     if (typing(event.target) || document.querySelector("dialog[open]")) return;
     if (Date.now() - going < 1500) {
       going = 0;
@@ -39,7 +39,7 @@
   });
 
   document.addEventListener("click", (event) => {
-    document.querySelectorAll(".hz-me[open], .hz-menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.removeAttribute("open"); });
+    document.querySelectorAll(".hz-me[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.removeAttribute("open"); });
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       navigator.clipboard?.writeText(copy.dataset.copy).then(() => { copy.classList.add("btn-success"); setTimeout(() => copy.classList.remove("btn-success"), 1200); });
