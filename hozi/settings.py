@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    audit_key_file: Path | None = Field(
+        None,
+        description="File with the key that marks the rows of the audit, the same for all nodes."
+        " Empty: `keys/audit.key` in the home folder, made at the first start.",
+    )
+
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -179,6 +185,11 @@ class Settings(BaseSettings):
     @field_validator("dicom_tls_port", mode="before")
     @classmethod
     def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("audit_key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("log_level", mode="before")
@@ -336,7 +347,7 @@ class Settings(BaseSettings):
         path = self.secret_key_file or self.home / "keys" / "secret.key"
         try:
             if self.secret_key_file is None and not path.exists():
-                _make_key(path)
+                make_key(path)
             key = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not plain text"
@@ -391,10 +402,13 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _make_key(path: Path) -> None:
-    """Whole or not at all: a link to a finished file, which fails when another process was first."""
+def make_key(path: Path) -> None:
+    """Makes a file with a new key, for this account only; keeps the one of a process that was quicker.
+
+    Whole or not at all: a link to a finished file, which fails when another process was first.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
@@ -405,6 +419,11 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # what is signed with the key must not outlive it
+    finally:
+        os.close(folder)
 
 
 def unknown_variables() -> dict[str, str]:
