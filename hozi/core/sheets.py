@@ -32,9 +32,11 @@ def written(rows: Iterable[Sequence[object]]) -> str:
     return out.getvalue()
 
 
-def read(
-    data: bytes, *, most_bytes: int = 4 << 20, most_lines: int = 5000
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
+Lines = list[tuple[int, list[str]]]
+"""Lines of a file with the numbers that they have in it."""
+
+
+def read(data: bytes, *, most_bytes: int = 4 << 20, most_lines: int = 5000) -> tuple[list[str], Lines]:
     """The heading, in small letters, and the lines that are not empty, with the number that each has in the file.
 
     UTF-8, UTF-16 with its mark, or else Windows-1252, as Excel writes them; commas, semicolons or tabs between values.

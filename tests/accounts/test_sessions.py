@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session as Row
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from hozi.accounts import lifecycle, profile, sessions
 from hozi.accounts.authorise import Denied, Who
+from hozi.accounts.models import Person
 from hozi.audit.models import Event
 from hozi.core.errors import NotThere
-from tests.accounts.conftest import Somebody
+from tests.accounts.conftest import Somebody, row
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +43,21 @@ def test_each_browser_is_listed_and_can_be_ended(somebody: Somebody) -> None:
     assert profile.sign_out(rumbi, rumbi.person, but=second) == 1
     assert [one.key for one in sessions.listed(rumbi.person)] == [second]
     assert Event.objects.filter(detail__person="rumbi", detail__signed_out=1).count() == 2
+
+
+def test_where_somebody_is_costs_one_write_in_five_minutes(somebody: Somebody, monkeypatch: pytest.MonkeyPatch) -> None:
+    rumbi = somebody("rumbi", "radiographer")
+    assert rumbi.person is not None
+    sessions.seen(rumbi.person, "a" * 32, "10.0.0.1", "Firefox" * 100)
+    first = row(rumbi).last_seen_at
+    assert first is not None
+    with CaptureQueriesContext(connection) as queries:
+        sessions.seen(rumbi.person, "a" * 32, "10.0.0.1", "Firefox")
+    assert len(queries) == 0
+    Person.objects.update(last_seen_at=first - timedelta(minutes=6))
+    monkeypatch.setattr(sessions, "_noted", {})
+    sessions.seen(rumbi.person, "a" * 32, "10.0.0.1", "Firefox")
+    assert row(rumbi).last_seen_at > first  # type: ignore[operator]
 
 
 def test_sessions_die_with_the_account(somebody: Somebody, admin: Who) -> None:
