@@ -101,6 +101,13 @@ class Settings(BaseSettings):
         7, gt=0, le=3650, description="For how long a commitment report is tried again."
     )
 
+    echo_minutes: float = Field(
+        5,
+        ge=0,
+        le=1440,
+        description="How often devices that have a port are called, to see that they answer; 0: never.",
+    )
+
     transcode_workers: int = Field(
         1, ge=1, description="Worker processes that decompress images, in each process that needs them."
     )
@@ -108,10 +115,6 @@ class Settings(BaseSettings):
         120, gt=0, le=_LONGEST, description="Longest time for decompressing one object; then the worker is killed."
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
-
-    emergency_minutes: int = Field(
-        60, ge=1, le=1440, description="How long emergency access to a patient lasts, in minutes."
-    )
 
     http_bind: str = Field(
         "127.0.0.1:8080",
@@ -139,9 +142,30 @@ class Settings(BaseSettings):
         " Empty: `keys/secret.key` in the home folder, made at the first start.",
     )
 
+    # What follows can also be chosen in the console (hozi/choices/declared.py); what is set here goes before that.
+    hospital_name: str = Field("", max_length=64, description="Name that stands at the top of every page.")
+    support_contact: str = Field(
+        "", max_length=200, description="Whom people call when something does not work, as pages say it."
+    )
+    default_language: Literal["en", "sn", "nd"] = Field(
+        "en", description="Language of pages for those who have chosen none."
+    )
+    default_theme: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
+    )
+    session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
+    mfa_required: Literal["none", "admins", "all"] = Field(
+        "admins",
+        description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
+    )
+    password_min_length: int = Field(12, ge=8, le=64, description="Characters that a password has at least.")
     inactive_days: int = Field(
         90, ge=1, le=3650, description="An account that nobody used for so many days is disabled."
     )
+    review_grace_days: int = Field(
+        14, ge=0, le=90, description="Days after the end of an access review until who was not attested is suspended."
+    )
+    emergency_minutes: int = Field(60, ge=1, le=1440, description="Minutes for which emergency access lasts.")
 
     time_zone: str = Field("Africa/Harare", description="Time zone of this hospital.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the log tells.")
@@ -377,7 +401,15 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "hozi.doors.console",  # before allauth, whose templates it replaces
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "django_htmx",
+    "csp",
     "hozi.audit",
+    "hozi.choices",
     "hozi.facilities",
     "hozi.accounts",
     "hozi.jobs",
@@ -392,13 +424,18 @@ ALLOWED_HOSTS = HOZI.allowed_hosts
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "hozi.doors.http.static.StaticFiles",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hozi.doors.console.middleware.Language",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "hozi.doors.console.middleware.Gate",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -422,6 +459,46 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = "hozi_session", "hozi_csrf", "hozi_language"
 
+SESSION_COOKIE_AGE = HOZI.session_hours * 3600
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# Signing in: allauth, with our adapter; nobody signs up, and nothing is sent by e-mail.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "/"
+ACCOUNT_ADAPTER = "hozi.doors.console.adapter.Accounts"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login/"
+ACCOUNT_PRESERVE_USERNAME_CASING = False
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_CHANGE_EMAIL = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+# Ten in a minute from one address, and five in five minutes for one name from anywhere.
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/m/ip,5/300s/key", "reauthenticate": "10/m/user"}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Hozi"
+USERSESSIONS_TRACK_ACTIVITY = False
+# Counted for all processes and nodes together.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}}
+
+# No script and no style but our own files; nothing from elsewhere, nothing inside others' pages.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "manifest-src": ["'self'"],
+        "worker-src": ["'self'"],
+    }
+}
 SECURE_HSTS_SECONDS = 365 * 24 * 3600  # sent over https only
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"

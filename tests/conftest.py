@@ -125,3 +125,11 @@ def own_database(tmp_path: Path) -> Iterator[str]:
             yield urlsplit(DATABASE_URL)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen_is_remembered() -> None:
+    """What the test before chose is gone from the database; it must not be remembered either."""
+    from hozi.choices import values
+
+    values.forget()

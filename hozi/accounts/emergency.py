@@ -19,9 +19,9 @@ from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.accounts.models import EmergencyAccess, Grant, Person
 from hozi.audit.record import Code, Entry, Outcome, Type, record
+from hozi.choices import answers
 from hozi.core.errors import Changed, NotThere, Refused
 from hozi.facilities import places
-from hozi.settings import HOZI
 
 MOST_A_DAY: Final = 10
 """So many patients one person may open within 24 hours."""
@@ -78,7 +78,7 @@ class TooMany(Refused):
 
 
 def open(who: Who, *, issuer: str, patient_id: str, reason: str) -> Opened:
-    """Opens the patient to the person who asks for `HOZI_EMERGENCY_MINUTES`, and tells the audit why.
+    """Opens the patient to the person who asks for as long as was chosen, and tells the audit why.
 
     Only a signed-in person has emergencies: a token does not. Raises Denied; Refused when something is malformed or
     this patient is open to them already; TooMany after `MOST_A_DAY` patients within 24 hours.
@@ -92,7 +92,7 @@ def open(who: Who, *, issuer: str, patient_id: str, reason: str) -> Opened:
             row = Person.objects.select_for_update().get(pk=person)
             now = timezone.now()
             _check_not_too_many(row, issuer, patient_id, now)
-            until = now + timedelta(minutes=HOZI.emergency_minutes)
+            until = now + answers.emergency_length()
             opened = EmergencyAccess.objects.create(
                 person=row,
                 issuer=issuer,

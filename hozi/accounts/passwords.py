@@ -13,9 +13,9 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from hozi.accounts.models import Person
+from hozi.choices import answers
 from hozi.core.errors import Refused
 
-SHORTEST: Final = 12
 LONGEST: Final = 128
 
 
@@ -25,8 +25,9 @@ class Policy:
     def validate(self, password: str, user: Any = None) -> None:
         """Raises ValidationError with everything that is wrong, in words."""
         wrong: list[ValidationError] = []
-        if len(password) < SHORTEST:
-            wrong.append(_error(_("A password has at least %(count)d characters.") % {"count": SHORTEST}))
+        shortest = answers.password_min_length()
+        if len(password) < shortest:
+            wrong.append(_error(_("A password has at least %(count)d characters.") % {"count": shortest}))
         if len(password) > LONGEST:
             # Not hashed, not compared: both cost time that grows with the length.
             raise _error(_("A password has at most %(count)d characters.") % {"count": LONGEST})
@@ -41,7 +42,7 @@ class Policy:
     def get_help_text(self) -> str:
         """The rule in a sentence."""
         return _("At least %(count)d characters, not like your names, and not a password that many people use.") % {
-            "count": SHORTEST
+            "count": answers.password_min_length()
         }
 
 

@@ -53,7 +53,7 @@ def _rows() -> Any:
     """The table of sessions; None where no console is installed."""
     if not apps.is_installed("allauth.usersessions"):
         return None
-    table: Any = apps.get_model("usersessions.UserSession")  # type: ignore[misc]  # known only where it is installed
+    table: Any = apps.get_model("usersessions.UserSession")
     return table.objects
 
 

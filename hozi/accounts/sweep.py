@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from hozi.accounts import oversight, states
 from hozi.accounts.models import Person
+from hozi.choices import answers
 from hozi.core.errors import Refused
-from hozi.settings import HOZI
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +31,17 @@ class Swept:
 
 
 def sweep(today: date | None = None, *, now: datetime | None = None) -> Swept:
-    """Disables accounts whose last day is before ``today``, and those not used for HOZI_INACTIVE_DAYS.
+    """Disables accounts whose last day is before ``today``, and those not used for as long as was chosen.
 
     Accounts that are kept for emergencies (``never_idle``) may be idle. Tokens and sessions end with the account.
     Each account is a transaction of its own; done twice, nothing happens the second time.
     """
     now = now or timezone.now()
     today = today or timezone.localdate(now)
-    idle_since = now - timedelta(days=HOZI.inactive_days)
+    days = answers.inactive_days()
     kept: list[str] = []
     ended = _disable_all(Q(ends_on__lt=today), "the last day is past", kept)
-    idle = _disable_all(idle_at(idle_since), f"not used for {HOZI.inactive_days} days", kept)
+    idle = _disable_all(idle_at(now - timedelta(days=days)), f"not used for {days} days", kept)
     for name in kept:
         log.warning("account kept: the last one who can give roles", person=name)
     return Swept(tuple(ended), tuple(idle), tuple(kept))

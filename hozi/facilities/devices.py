@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 
 from hozi.audit.record import Code, Entry, Type, record
 from hozi.core.errors import Changed, NotThere, Refused
-from hozi.facilities import addresses
+from hozi.facilities import addresses, liveness
 from hozi.facilities.knocks import knocked, recent
 from hozi.facilities.models import Department, Device, Facility, Knock
 from hozi.facilities.places import choose
@@ -272,7 +272,10 @@ def _changed(row: Device, before: dict[str, Any], actor: str) -> Permit:
     row.version += 1
     _save(row)
     now = _told(row)
-    _audit("U", row, actor, {key: value for key, value in before.items() if now[key] != value})
+    was = {key: value for key, value in before.items() if now[key] != value}
+    if was.keys() & {"ae_title", "host", "port", "tls"}:
+        liveness.forget(row)
+    _audit("U", row, actor, was)
     return permit_of(row)
 
 

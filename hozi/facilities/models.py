@@ -113,3 +113,76 @@ class Knock(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calling_ae} at {self.address} calling {self.called_ae}"
+
+
+class Heard(models.Model):
+    """When a device called last, and when it last brought an image. Written at most once a minute (`heard.py`).
+
+    No patient data.
+    """
+
+    device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="heard")
+    called_at = models.DateTimeField()
+    called_from = models.CharField(max_length=64, default="")
+    stored_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} called at {self.called_at:%Y-%m-%d %H:%M}"
+
+
+class Liveness(models.Model):
+    """How the last echoes to a device went. ``up`` is null until that is known; ``since`` when. No patient data.
+
+    ``history``: the last echoes as [seconds since 1970, milliseconds; null: it did not answer], the oldest first.
+    """
+
+    device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="liveness")
+    up = models.BooleanField(null=True)
+    since = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row, until now.")
+    failing_since = models.DateTimeField(null=True)
+    at = models.DateTimeField()
+    summary = models.TextField(default="")
+    advice = models.TextField(default="")
+    technical = models.TextField(default="")
+    milliseconds = models.PositiveIntegerField(null=True)
+    history = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name_plural = "liveness"
+
+    def __str__(self) -> str:
+        return f"device {self.device_id}: up {self.up}, {self.failures} failures"
+
+
+class Acceptance(models.Model):
+    """The trial of a new device, step by step, until somebody signs that it works. No patient data.
+
+    Stays when the device is removed. ``identity`` is what it was called by when evidence began to count (``since``);
+    ``steps`` holds by step what was seen or why it was left out (`acceptance.py`).
+    """
+
+    device = models.ForeignKey(Device, null=True, on_delete=models.SET_NULL, related_name="acceptances")
+    name = models.CharField(max_length=64)
+    facility = models.CharField(max_length=16)
+    identity = models.CharField(max_length=128)
+    begun_at = models.DateTimeField()
+    begun_by = models.CharField(max_length=128)
+    since = models.DateTimeField()
+    steps = models.JSONField(default=dict)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.CharField(max_length=128, default="")
+    accepted = models.BooleanField(default=False)
+    remark = models.CharField(max_length=500, default="")
+    version = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        indexes = [models.Index(fields=["name", "begun_at"], name="acceptance_of")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device"], condition=models.Q(ended_at__isnull=True), name="acceptance_one_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"acceptance {self.pk} of {self.name}"

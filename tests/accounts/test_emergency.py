@@ -11,10 +11,10 @@ from hozi.accounts import authorise, emergency
 from hozi.accounts.authorise import Denied, Scope, Who
 from hozi.accounts.models import EmergencyAccess, Grant, Person, Role
 from hozi.audit.models import Event
+from hozi.choices import answers
 from hozi.core.errors import Changed, NotThere, Refused
 from hozi.facilities import places
 from hozi.facilities.models import Facility
-from hozi.settings import HOZI
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +90,7 @@ def test_it_gives_no_facility_that_the_person_does_not_have(radiologist: int) ->
 
 def test_it_ends_when_its_time_is_over_whether_or_not_anybody_writes_that_down(radiologist: int) -> None:
     access = opened(radiologist)
-    assert access.until - access.opened_at == timedelta(minutes=HOZI.emergency_minutes)
+    assert access.until - access.opened_at == answers.emergency_length()
     EmergencyAccess.objects.update(until=timezone.now() - timedelta(seconds=1))
     assert len(authorise.reach(asks(radiologist), "studies.open").scopes) == 1
     assert emergency.mine(asks(radiologist)) == []

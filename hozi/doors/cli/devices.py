@@ -181,22 +181,14 @@ def remove(name: Annotated[str, typer.Argument(help="Its name.")], as_json: AsJs
 def echo(name: Annotated[str, typer.Argument(help="Its name.")], as_json: AsJson = False) -> None:
     """Call a device (C-ECHO), and say what is wrong when it does not answer."""
     ready()
-    from hozi.doors.dimse.echo import explain_echo
-    from hozi.doors.dimse.reach import reach
+    from hozi.doors.dimse.liveness import echo_now
+    from hozi.doors.dimse.reach import timeouts
     from hozi.facilities import devices
 
     permit = devices.permit_by_name(name)
     if permit is None:
         raise Refused(f"There is no device {name!r}")
-    way = reach(permit)
-    report = explain_echo(
-        way["host"],
-        way["port"],
-        calling_ae=way["calling_ae"],
-        called_ae=way["called_ae"],
-        tls=way["tls"],
-        timeouts=way["timeouts"],
-    )
+    report = echo_now(permit, timeouts())
     if as_json:
         say_json(asdict(report))
     else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hozi.jobs import regular
+from hozi.settings import HOZI
+
 MINUTE: Final = 60.0
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
@@ -11,3 +14,7 @@ DAY: Final = 24 * HOUR
 
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
+    from hozi.doors.dimse import liveness
+
+    if HOZI.echo_minutes:
+        regular.every(HOZI.echo_minutes * MINUTE, "echo devices", liveness.echo_all)

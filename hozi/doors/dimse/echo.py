@@ -32,6 +32,7 @@ class EchoReport:
     summary: str
     advice: str = ""
     technical: str = ""
+    milliseconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,11 @@ def explain_echo(
             "Look into the device's own log: it is reached and knows this archive.",
             f"C-ECHO-RSP status {answer.status or 0:04X}H ({status.describe(answer.status or 0)})",
         )
+    milliseconds = round((time.monotonic() - begun) * 1000)
     return EchoReport(
         True,
-        f"{called_ae} at {call.place} answers ({(time.monotonic() - begun) * 1000:.0f} ms"
-        f"{', over TLS' if call.secure else ''}).",
+        f"{called_ae} at {call.place} answers ({milliseconds} ms{', over TLS' if call.secure else ''}).",
+        milliseconds=milliseconds,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hozi.archive.find import InvalidQuery, Query, answer, find, query_from, supported
 from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.choices import answers
 from hozi.core.dicom import identifier
 from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
@@ -29,7 +30,7 @@ def find_matches(session: Session, message: Message) -> None:
     results = find(
         query,
         facilities=session.facilities,
-        limit=HOZI.max_query_results,
+        limit=answers.max_results(),
         retrieve_ae=session.own_ae,
         stop=lambda: association.cancelled(message.command.message_id),
     )

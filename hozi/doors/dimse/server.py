@@ -27,6 +27,7 @@ from hozi.doors.dimse.reach import timeouts
 from hozi.doors.dimse.session import Session
 from hozi.facilities import devices
 from hozi.facilities.devices import NotRecognised, Permit
+from hozi.facilities.heard import EARS
 from hozi.settings import HOZI
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def decide(request: AssociateRequest, peer: Peer) -> Acceptance | Rejection:
         if not _identified(permit, request.identity):
             _record_wrong_identity(permit, peer)
             return NO_REASON_GIVEN
+        EARS.heard(permit.name, peer.address)
         return _accept(request, permit)
     finally:
         # The thread may end right after this; on its next use, a served association opens a connection again.
@@ -162,6 +164,7 @@ class Listener:
         clear_scratch()
         record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110120", "pid": os.getpid()}))
         connections.close_all()
+        EARS.start()
         for acceptor in self._acceptors.values():
             acceptor.start()
         return {name: acceptor.port for name, acceptor in self._acceptors.items()}
@@ -171,6 +174,7 @@ class Listener:
         for acceptor in self._acceptors.values():
             acceptor.stop(seconds)
         self.receiver.close()
+        EARS.stop()
         record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110121", "pid": os.getpid()}))
         connections.close_all()
 

@@ -11,6 +11,7 @@ from hozi.core.dimse import status
 from hozi.core.dimse.association import Message
 from hozi.core.errors import Unavailable
 from hozi.doors.dimse.session import Session
+from hozi.facilities.heard import EARS
 
 #: Warnings: the object is safe, in quarantine, and the sender need not send it again. Failures: it is kept too, but
 #: it is no image that could ever be given back, and the sender should know (PS3.4 Table B.2-1).
@@ -51,6 +52,7 @@ def store(session: Session, message: Message) -> None:
     except Unavailable as error:
         session.refuse(message, status.PROCESSING_FAILURE, str(error))
     else:
+        EARS.heard(permit.name, session.address, stored=True)
         _answer(session, message, receipt)
 
 

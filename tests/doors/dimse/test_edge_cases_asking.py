@@ -403,15 +403,12 @@ def test_more_kinds_than_one_association_can_propose_go_in_several(archive: Runn
     assert len(view1.objects) == 140
 
 
-def test_a_query_is_cut_at_the_limit_and_says_so(
-    archive: RunningArchive, ct1: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hozi.doors.dimse import find
-    from hozi.settings import HOZI
+def test_a_query_is_cut_at_the_limit_and_says_so(ct1: Caller) -> None:
+    from hozi.choices import values
 
     for number in range(4):
         keep(ct1, image(PatientID=str(number)))
-    monkeypatch.setattr(find, "HOZI", HOZI.model_copy(update={"max_query_results": 3}))
+    values.change("archive.max_results", 3, expected_version=0, actor="Alois Administrator")
     statuses, matches = ct1.ask(identifier("STUDY", StudyInstanceUID=""))
     assert len(matches) == 3
     assert statuses[-1] == 0xA700

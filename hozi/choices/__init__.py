@@ -1,0 +1,1 @@
+"""Settings that people change in the browser: typed, explained, with their history."""
