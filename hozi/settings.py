@@ -272,11 +272,13 @@ class Settings(BaseSettings):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """What may stand in a request's `Host`: `http_hosts`, or what this machine is called."""
+        """What may stand in a request's `Host`: this machine to itself, and `http_hosts` or what it is called."""
+        hosts = ["localhost", "127.0.0.1", "[::1]"]
         if named := _parts(self.http_hosts):
-            return [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            hosts += [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            return list(dict.fromkeys(hosts))
         name = socket.gethostname().lower()
-        hosts = ["localhost", name, name.split(".")[0]]
+        hosts += [name, name.split(".")[0]]
         for addresses in psutil.net_if_addrs().values():
             for address in addresses:
                 if address.family == socket.AF_INET:
@@ -423,6 +425,7 @@ WSGI_APPLICATION = "hozi.wsgi.application"
 ALLOWED_HOSTS = HOZI.allowed_hosts
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "hozi.doors.http.route.Route",
     "hozi.doors.http.static.StaticFiles",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -504,6 +507,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+CSRF_FAILURE_VIEW = "hozi.doors.http.pages.csrf_failure"
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
@@ -523,6 +528,7 @@ STORAGES = {
     },
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Django knows neither of the two; their own names are what is shown.
 django.conf.locale.LANG_INFO.update(

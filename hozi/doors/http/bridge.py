@@ -225,7 +225,7 @@ async def _body(request: Request, transport: Transport, place: Callable[[], None
         raise NotLetIn(413, "its body is too large")
     if (request.length or 0) > IN_MEMORY:
         place()
-    body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # type: ignore[assignment]  # noqa: SIM115
+    body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
     if not request.length and not request.header("transfer-encoding"):
         return body
     begun, size = asyncio.get_running_loop().time(), 0
@@ -261,7 +261,7 @@ def _send_pieces(
     stream: Stream,
     loop: asyncio.AbstractEventLoop,
     gone: threading.Event,
-    cut: Callable[[], None],
+    cut: Callable[[], bool],
 ) -> int:
     """In a thread of its own: makes the pieces and hands them on. An answer that breaks off is cut, not ended well."""
     begun, size = time.monotonic(), 0
@@ -331,7 +331,7 @@ def _close(pieces: Any) -> None:
 
 def _tell(answer: Answer, size: int, seconds: float, number: str, method: str, address: str) -> None:
     """One line for each request. Not its path, which strangers choose, but which page that is; no query, no body."""
-    quiet = answer.route in ("healthz", "readyz") and answer.status < 400
+    quiet = answer.route in ("/healthz", "/readyz") and answer.status < 400
     (log.debug if quiet else log.info)(
         "request",
         request=number,

@@ -41,7 +41,7 @@ def hang_up(peer: str) -> bool:
 
 def _open_files() -> list[int]:
     try:
-        return [int(entry) for entry in os.listdir(Path("/proc/self/fd")) if entry.isdigit()]
+        return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
     except OSError:
         return []
 

@@ -21,4 +21,4 @@ class Route:
     def process_view(self, request: HttpRequest, view: Any, arguments: Any, keywords: Any) -> None:
         """Called when the view is known."""
         if request.resolver_match is not None:
-            request.META["hozi.route"] = request.resolver_match.route
+            request.META["hozi.route"] = f"/{request.resolver_match.route}"
