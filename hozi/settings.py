@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    audit_key_file: Path | None = Field(
+        None,
+        description="File with the key that marks the rows of the audit, the same for all nodes."
+        " Empty: `keys/audit.key` in the home folder, made at the first start.",
+    )
+
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -154,6 +160,12 @@ class Settings(BaseSettings):
         "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
     )
     session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
+    oidc_server: str = Field(
+        "", description="Address of the hospital's sign-in service (OpenID Connect issuer). Empty: there is none."
+    )
+    oidc_client: str = Field("", description="The name (client ID) by which that service knows this archive.")
+    oidc_secret_file: Path | None = Field(None, description="File with the secret that goes with that name.")
+    oidc_name: str = Field("Hospital sign-in", description="What the button for it says.")
     mfa_required: Literal["none", "admins", "all"] = Field(
         "admins",
         description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
@@ -173,6 +185,11 @@ class Settings(BaseSettings):
     @field_validator("dicom_tls_port", mode="before")
     @classmethod
     def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("audit_key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("log_level", mode="before")
@@ -253,6 +270,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part} is no address and no network (one is 10.0.0.0/8)") from None
         return value
 
+    @field_validator("oidc_server")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if value.strip() and not (
+            parts.hostname and (parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost"))
+        ):
+            raise ValueError("an address that begins with https://")
+        return value.strip().rstrip("/")
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Settings:
         if (self.http_tls_certificate is None) != (self.http_tls_key is None):
@@ -292,6 +319,28 @@ class Settings(BaseSettings):
         """The networks that `trusted_proxies` names."""
         return tuple(ipaddress.ip_network(part, strict=False) for part in _parts(self.trusted_proxies))
 
+    def oidc_origin(self) -> list[str]:
+        """Scheme, host and port of the sign-in service; none where there is none."""
+        parts = urlsplit(self.oidc_server)
+        return [f"{parts.scheme}://{parts.netloc}"] if self.oidc_server else []
+
+    def oidc_providers(self) -> dict[str, Any]:
+        """The sign-in service as allauth wants it described. Raises ValueError when the secret cannot be read."""
+        if not self.oidc_server:
+            return {}
+        try:
+            secret = self.oidc_secret_file.read_text(encoding="utf-8").strip() if self.oidc_secret_file else ""
+        except OSError as error:
+            raise ValueError(f"the secret {self.oidc_secret_file} cannot be read: {error.strerror}") from None
+        app = {
+            "provider_id": "hospital",
+            "name": self.oidc_name,
+            "client_id": self.oidc_client,
+            "secret": secret,
+            "settings": {"server_url": self.oidc_server},
+        }
+        return {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
+
     def secret_key(self) -> str:
         """The key that signs sessions and links; made once, whoever comes first, readable to this account only.
 
@@ -300,7 +349,7 @@ class Settings(BaseSettings):
         path = self.secret_key_file or self.home / "keys" / "secret.key"
         try:
             if self.secret_key_file is None and not path.exists():
-                _make_key(path)
+                make_key(path)
             key = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not plain text"
@@ -355,10 +404,13 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _make_key(path: Path) -> None:
-    """Whole or not at all: a link to a finished file, which fails when another process was first."""
+def make_key(path: Path) -> None:
+    """Makes a file with a new key, for this account only; keeps the one of a process that was quicker.
+
+    Whole or not at all: a link to a finished file, which fails when another process was first.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
@@ -369,6 +421,11 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # what is signed with the key must not outlive it
+    finally:
+        os.close(folder)
 
 
 def unknown_variables() -> dict[str, str]:
@@ -408,6 +465,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "csp",
     "hozi.audit",
@@ -479,6 +538,11 @@ ACCOUNT_CHANGE_EMAIL = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 # Ten in a minute from one address, and five in five minutes for one name from anywhere.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/m/ip,5/300s/key", "reauthenticate": "10/m/user"}
+SOCIALACCOUNT_ADAPTER = "hozi.doors.console.elsewhere.Elsewhere"
+SOCIALACCOUNT_PROVIDERS = HOZI.oidc_providers()
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Hozi"
@@ -495,7 +559,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *HOZI.oidc_origin()],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],

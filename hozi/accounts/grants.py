@@ -88,7 +88,7 @@ def grant(
         if _same(row).exists():
             raise Refused(f"{person.username} holds that already", field="role")
         row.save()
-        states.tell(person, "U", who.actor, who.address, granted=_told(row))
+        states.tell(person, "U", who.actor, who.address, granted=told(row))
     return of(row)
 
 
@@ -107,7 +107,7 @@ def end(who: Who, number: int) -> Given:
             _check_still_able(person, row)
         row.ended_at, row.ended_by = timezone.now(), who.actor[:128]
         row.save(update_fields=["ended_at", "ended_by"])
-        states.tell(person, "U", who.actor, who.address, ended=_told(row))
+        states.tell(person, "U", who.actor, who.address, ended=told(row))
     return of(row)
 
 
@@ -198,7 +198,8 @@ def _check_still_able(person: Person, without: Grant) -> None:
         oversight.check_not_last(person)
 
 
-def _told(row: Grant) -> dict[str, str]:
+def told(row: Grant) -> dict[str, str]:
+    """A grant as the audit has it, given and ended alike: what is given must be found by what is in force (`drift`)."""
     parts = {
         "role": row.role.key,
         "facility": row.facility.code if row.facility else "",

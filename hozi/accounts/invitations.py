@@ -147,7 +147,7 @@ def _set_up(person: Person, hashed: str, address: str) -> int:
     person.save()
     role = Role.objects.get(key=_FIRST_ROLE)
     Grant.objects.create(person=person, role=role, granted_at=now, granted_by="first administrator")
-    told = {"to": person.state, "role": role.key, "by": "link of the first administrator"}
+    told = {"to": person.state, "granted": {"role": role.key}, "by": "link of the first administrator"}
     states.tell(person, "C", person.username, address, **told)
     return person.pk
 

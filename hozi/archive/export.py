@@ -13,16 +13,18 @@ import secrets
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from hozi.accounts.authorise import Reach
+from hozi.archive import reach as reaching
 from hozi.archive.fetch import (
     ACCESSION_NUMBER,
     ISSUER_OF_PATIENT_ID,
@@ -90,26 +92,26 @@ def export(
     target: Path,
     *,
     actor: str,
-    facilities: Collection[str] | None = None,
+    reach: Reach,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Exported:
     """Writes the objects that ``names`` names (None: all) to ``target``, and records it for each study.
 
     ``target`` is a ZIP archive when its name ends so, else a folder: a new one, or one in which no DICOM medium is
-    yet. ``facilities``: whose studies may be given (None: all). ``progress`` is told how many objects are done, of
-    how many. A damaged object does not stop the others: see `Exported.failures`. When nothing can be written at all,
+    yet. ``reach``: what whoever asks may export; nothing else is there. ``progress`` is told how many objects are done,
+    of how many. A damaged object does not stop the others: see `Exported.failures`. When nothing can be written at all,
     there is no target afterwards.
 
     Raises `Refused` when the target exists or cannot be made, nothing matches, or a patient number alone does not
     tell who is meant; `OSError` when the medium is full or broken.
     """
-    total = _total(names, facilities)
+    total = total_of(names, reach)
     if not total:
         raise Refused("the archive holds nothing of that")
     with _medium(target) as medium, tempfile.TemporaryFile(dir=scratch()) as listing:
-        run = _Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
-        for place in _places(names, facilities):
-            selection = Selection({**(names or {}), SERIES_INSTANCE_UID: [place.series]}, facilities)
+        run = Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
+        for place in places(names, reach):
+            selection = Selection({**(names or {}), SERIES_INSTANCE_UID: [place.series]}, reach)
             for holding in selection:
                 run.take(place, holding)
                 progress(run.done.objects + len(run.done.failures), total)
@@ -120,18 +122,18 @@ def export(
     return run.done
 
 
-def _total(names: Names | None, facilities: Collection[str] | None) -> int:
+def total_of(names: Names | None, reach: Reach) -> int:
+    """How many objects there are to export."""
     if names is not None:
-        return Selection(names, facilities).count
-    rows = StoredObject.objects.all()
-    return (rows if facilities is None else rows.filter(instance__series__study__facility__in=facilities)).count()
+        return Selection(names, reach).count
+    return StoredObject.objects.filter(reaching.series(reach, "instance__series__")).count()
 
 
 # What there is to write -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A series, and whose it is: in an order that keeps patients and studies together."""
 
     patient: int
@@ -140,23 +142,21 @@ class _Place:
     series: str
 
 
-def _condition(names: Names | None, facilities: Collection[str] | None) -> Q:
-    condition = Q()
+def _condition(names: Names | None, reach: Reach) -> Q:
+    condition = reaching.series(reach)
     for tag, values in (names or {}).items():
         if wanted := [value for value in values if value]:
             condition &= Q(**{f"{_FIELDS[tag]}__in": wanted})
-    if facilities is not None:
-        condition &= Q(study__facility__in=list(facilities))
     return condition
 
 
-def _places(names: Names | None, facilities: Collection[str] | None) -> Iterator[_Place]:
+def places(names: Names | None, reach: Reach) -> Iterator[Place]:
     """The series of the selection, page by page."""
-    rows = Series.objects.filter(_condition(names, facilities)).distinct()
+    rows = Series.objects.filter(_condition(names, reach)).distinct()
     order = ("study__patient_id", "study_id", "pk")
     last = Q()
     while True:
-        page = [_Place(*row) for row in rows.filter(last).order_by(*order).values_list(*order, "uid")[:_PAGE]]
+        page = [Place(*row) for row in rows.filter(last).order_by(*order).values_list(*order, "uid")[:_PAGE]]
         yield from page
         if len(page) < _PAGE:
             return
@@ -168,22 +168,32 @@ def _places(names: Names | None, facilities: Collection[str] | None) -> Iterator
         )
 
 
-class _Run:
+class Run:
     """One export: counts, names files, writes records of the directory and of the audit."""
 
-    def __init__(self, medium: _Medium, writer: directory.Writer, target: str, actor: str) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        writer: directory.Writer,
+        target: str,
+        actor: str,
+        address: str = "",
+        facility: str = "",
+    ) -> None:
         self.done = Exported()
         self.directory = writer
         self._medium = medium
         self._target = target
         self._actor = actor
+        self._address = address
+        self._facility = facility
         self._path: list[object] = []
         self._numbers = [0, 0, 0, 0]
         self._study: Holding | None = None
         self._written = 0
         self._failed = 0
 
-    def take(self, place: _Place, holding: Holding) -> None:
+    def take(self, place: Place, holding: Holding) -> None:
         """Writes one object; what is damaged becomes a failure."""
         if self._study is None or self._study.study != holding.study:
             self.finish()
@@ -202,7 +212,7 @@ class _Run:
         self.done.objects += 1
         self.done.bytes += length
 
-    def _enter(self, place: _Place, holding: Holding, found: scan.Scan) -> tuple[str, ...]:
+    def _enter(self, place: Place, holding: Holding, found: scan.Scan) -> tuple[str, ...]:
         """Adds the object's records, and those above it that are new. Returns the object's File ID."""
         path = [place.patient, place.study, place.series]
         same = next((level for level in range(3) if self._path[level : level + 1] != path[level : level + 1]), 3)
@@ -223,21 +233,27 @@ class _Run:
         self.directory.add(3, directory.record_type(holding.sop_class), found, self._numbers[3], reference)
         return file_id
 
-    def finish(self) -> None:
-        """The study is through: who took it, where to, goes into the audit before anybody can have it."""
+    def finish(self, *, interrupted: bool = False) -> None:
+        """The study is through: who took it, where to, goes into the audit before anybody can have it.
+
+        ``interrupted``: whoever took it did not get all.
+        """
         if self._study is None:
             return
+        detail: dict[str, Any] = {"target": self._target, "objects": self._written, "failed": self._failed}
         with transaction.atomic():
             record(
                 Entry(
                     code=Code.EXPORT,
                     action="R",
                     actor=self._actor,
-                    outcome=Outcome.MINOR_FAILURE if self._failed else Outcome.SUCCESS,
+                    outcome=Outcome.MINOR_FAILURE if self._failed or interrupted else Outcome.SUCCESS,
+                    address=self._address,
                     issuer=self._study.issuer,
                     patient_id=self._study.patient_id,
                     study_uid=self._study.study,
-                    detail={"target": self._target, "objects": self._written, "failed": self._failed},
+                    facility=self._facility,
+                    detail=detail | ({"interrupted": True} if interrupted else {}),
                 )
             )
         self._study = None
@@ -271,7 +287,7 @@ def _scanned(file: BinaryIO, syntax: str) -> scan.Scan:
 # Where it is written to -----------------------------------------------------------------------------------
 
 
-class _Medium(Protocol):
+class Medium(Protocol):
     """A target that is being written."""
 
     def begin(self) -> AbstractContextManager[BinaryIO]:
@@ -285,7 +301,7 @@ class _Medium(Protocol):
 
 
 @contextmanager
-def _medium(target: Path) -> Iterator[_Medium]:
+def _medium(target: Path) -> Iterator[Medium]:
     """The target under a temporary name, which is gone at the end, however that comes."""
     is_zip = target.suffix.lower() == ".zip"
     if target.is_dir() and not is_zip:
@@ -321,7 +337,7 @@ def _sync(folder: Path) -> None:
 
 
 class _Folder:
-    """A `_Medium` that is a folder. Each file is flushed: sticks are pulled out early."""
+    """A `Medium` that is a folder. Each file is flushed: sticks are pulled out early."""
 
     def __init__(self, stage: Path, target: Path) -> None:
         self._stage = stage
@@ -367,7 +383,7 @@ class _Folder:
 
 
 class _Zip:
-    """A `_Medium` that is a ZIP archive."""
+    """A `Medium` that is a ZIP archive."""
 
     def __init__(self, archive: zipfile.ZipFile, file: BinaryIO, stage: Path, target: Path) -> None:
         self._archive = archive

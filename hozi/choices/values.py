@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Max, Window
 from django.utils import timezone
 
@@ -67,6 +67,14 @@ def get(key: str) -> Any:
     if choice.setting in HOZI.model_fields_set:
         return getattr(HOZI, choice.setting)
     return _known.values().get(key, choice.default)
+
+
+def get_or_default(key: str) -> Any:
+    """`get`, or the default while the database does not answer: for pages that must show something anyway."""
+    try:
+        return get(key)
+    except DatabaseError:
+        return BY_KEY[key].default
 
 
 def standing(key: str) -> Standing:

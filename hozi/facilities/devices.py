@@ -92,6 +92,7 @@ def add(
     passcode: str = "",
     called_as: str = "",
     actor: str,
+    address: str = "",
 ) -> Permit:
     """Admits a device. ``host`` is an address or a network (CIDR); ``passcode`` is kept as a hash only.
 
@@ -118,12 +119,14 @@ def add(
     _check(row)
     with transaction.atomic():
         _save(row)
-        _audit("C", row, actor)
+        _audit("C", row, actor, address)
     forget()
     return permit_of(row)
 
 
-def change(name: str, /, *, version: int | None = None, actor: str, **changes: Unpack[Changes]) -> Permit:
+def change(
+    name: str, /, *, version: int | None = None, actor: str, address: str = "", **changes: Unpack[Changes]
+) -> Permit:
     """Changes what is named in ``changes`` and leaves the rest as it is; the audit keeps what it was before.
 
     ``version`` is that of the permit that the caller saw. Raises Changed when somebody else has changed the device
@@ -135,7 +138,7 @@ def change(name: str, /, *, version: int | None = None, actor: str, **changes: U
             raise Changed(f"{row.name} was changed by somebody else meanwhile: look at it again, then change it")
         before = _told(row)
         _apply(row, changes)
-        permit = _changed(row, before, actor)
+        permit = _changed(row, before, actor, address)
     forget()
     return permit
 
@@ -143,7 +146,7 @@ def change(name: str, /, *, version: int | None = None, actor: str, **changes: U
 def admit(
     knock: Knock, name: str = "", *, own_ae: str, may: Collection[str] | None = None, port: int | None = None,
     facility: str | None = None, department: str = "", modality: str = "", tls: bool = False, sees_all: bool = False,
-    actor: str,
+    actor: str, address: str = "",
 ) -> Permit:  # fmt: skip
     """Admits somebody who knocked, and takes the knock off the list.
 
@@ -165,7 +168,7 @@ def admit(
                 row.tls_subject = knock.tls_subject
             else:
                 raise Refused(f"{row.name} must call over TLS and did not: switch TLS on at the device")
-            permit = _changed(row, before, actor)
+            permit = _changed(row, before, actor, address)
         elif not name.strip() and knock.reason == "address":
             raise Refused(
                 f"{knock.calling_ae} is admitted at another address: give that device's name if it has moved, "
@@ -175,7 +178,7 @@ def admit(
         elif moved := with_place().filter(name=name.strip() or None, ae_title=knock.calling_ae).first():
             before = _told(moved)
             moved.host = addresses.written(addresses.network_given(knock.address))
-            permit = _changed(moved, before, actor)
+            permit = _changed(moved, before, actor, address)
         else:
             permit = add(
                 name.strip() or knock.calling_ae,
@@ -191,13 +194,14 @@ def admit(
                 sees_all=sees_all,
                 called_as=knock.called_ae if knock.called_ae != own_ae else "",
                 actor=actor,
+                address=address,
             )
         Knock.objects.filter(calling_ae=knock.calling_ae, address=knock.address).delete()
     forget()
     return permit
 
 
-def remove(name: str, *, actor: str) -> Permit:
+def remove(name: str, *, actor: str, address: str = "") -> Permit:
     """Takes a device off the list: within two seconds it is refused. What it did stays in the audit, its images stay.
 
     Raises NotThere when there is none.
@@ -205,7 +209,7 @@ def remove(name: str, *, actor: str) -> Permit:
     with transaction.atomic():
         row = _row(name)
         permit = permit_of(row)
-        _audit("D", row, actor)
+        _audit("D", row, actor, address)
         row.delete()
     forget()
     return permit
@@ -267,7 +271,7 @@ def _department(facility: Facility, code: str) -> Department | None:
     return found
 
 
-def _changed(row: Device, before: dict[str, Any], actor: str) -> Permit:
+def _changed(row: Device, before: dict[str, Any], actor: str, address: str) -> Permit:
     _check(row)
     row.version += 1
     _save(row)
@@ -275,7 +279,7 @@ def _changed(row: Device, before: dict[str, Any], actor: str) -> Permit:
     was = {key: value for key, value in before.items() if now[key] != value}
     if was.keys() & {"ae_title", "host", "port", "tls"}:
         liveness.forget(row)
-    _audit("U", row, actor, was)
+    _audit("U", row, actor, address, was)
     return permit_of(row)
 
 
@@ -372,9 +376,9 @@ def _told(row: Device) -> dict[str, Any]:
     }
 
 
-def _audit(action: str, row: Device, actor: str, before: dict[str, Any] | None = None) -> None:
+def _audit(action: str, row: Device, actor: str, address: str, before: dict[str, Any] | None = None) -> None:
     """PS3.15 A.5.3.11, Security Alert; Network Configuration."""
     detail = {"type": Type.NETWORK_CONFIGURATION, **_told(row)}
     if before is not None:
         detail["before"] = before
-    record(Entry(Code.SECURITY_ALERT, action, actor, facility=row.facility.code, detail=detail))
+    record(Entry(Code.SECURITY_ALERT, action, actor, address=address, facility=row.facility.code, detail=detail))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.audit.record import Code, Entry, Outcome, Type, record
+from hozi.core.errors import NotThere
 from hozi.facilities.models import Knock
 
 MOST = 1000
@@ -90,6 +93,41 @@ def knocked(calling_ae: str, called_ae: str, address: str, tls_subject: str = ""
 def recent() -> list[Knock]:
     """Who knocked, the last first; at most `MOST`."""
     return list(Knock.objects.order_by("-last_at", "-pk")[:MOST])
+
+
+def by_number(number: int) -> Knock:
+    """The knock of that number. Raises NotThere when it is not listed (any more)."""
+    knock = Knock.objects.filter(pk=number).first()
+    if knock is None:
+        raise NotThere("That knock is not listed any more: somebody has admitted or dismissed it")
+    return knock
+
+
+def dismiss(number: int, *, actor: str, address: str = "") -> Knock:
+    """Takes a knock off the list without admitting anybody; who knocks again is listed again. Raises NotThere."""
+    with transaction.atomic():
+        knock = by_number(number)
+        detail = {
+            "type": Type.NETWORK_CONFIGURATION,
+            "dismissed": knock.calling_ae,
+            "called_ae": knock.called_ae,
+            "from": knock.address,
+            "reason": knock.reason,
+            "count": knock.count,
+        }
+        record(Entry(Code.SECURITY_ALERT, "D", actor, address=address, detail=detail))
+        Knock.objects.filter(pk=number).delete()
+    return knock
+
+
+def since(moment: datetime, calling_ae: str = "", address: str = "") -> list[Knock]:
+    """Who knocked after that moment with this AE title or from this address, the last first."""
+    same = Q()
+    if calling_ae:
+        same |= Q(calling_ae=calling_ae)
+    if address:
+        same |= Q(address=address)
+    return list(Knock.objects.filter(same, last_at__gte=moment).order_by("-last_at", "-pk")[:MOST])
 
 
 def _forget_the_oldest(address: str) -> None:

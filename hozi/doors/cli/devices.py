@@ -29,6 +29,8 @@ Port = Annotated[int | None, typer.Option(help="Port at which it listens, to sen
 FacilityCode = Annotated[
     str | None, typer.Option("--facility", help="Code of its hospital; may be left out when there is only one.")
 ]
+DepartmentCode = Annotated[str, typer.Option("--department", help="Code of a department of its hospital.")]
+Modality = Annotated[str, typer.Option(help="What kind of images it makes: CT, MR, US, CR, DX ...")]
 Tls = Annotated[bool, typer.Option("--tls", help="Reach it over TLS.")]
 SeesAll = Annotated[bool, typer.Option("--sees-all", help="It may see every facility's studies.")]
 
@@ -46,6 +48,8 @@ def add(
     port: Port = None,
     may: May = None,
     facility: FacilityCode = None,
+    department: DepartmentCode = "",
+    modality: Modality = "",
     tls: Tls = False,
     tls_subject: Annotated[str, typer.Option(help="Subject that its certificate must have (RFC 4514).")] = "",
     sees_all: SeesAll = False,
@@ -67,6 +71,8 @@ def add(
         port=port,
         may=_words(may),
         facility=facility,
+        department=department,
+        modality=modality,
         tls=tls,
         tls_subject=tls_subject,
         sees_all=sees_all,
@@ -110,6 +116,7 @@ def knocked(as_json: AsJson = False) -> None:
     """List who called and was refused, the last first."""
     settings = ready()
     from hozi.facilities import devices
+    from hozi.facilities.suggest import why
 
     knocks = devices.recent()
     if as_json:
@@ -120,7 +127,7 @@ def knocked(as_json: AsJson = False) -> None:
                 knock.pk,
                 knock.calling_ae,
                 knock.address,
-                _why(knock, settings.ae_title),
+                why(knock, settings.ae_title).sentence,
                 knock.count,
                 f"{_local(knock.last_at):%d %b %Y %H:%M}",
             )
@@ -142,6 +149,8 @@ def admit(
     port: Port = None,
     may: May = None,
     facility: FacilityCode = None,
+    department: DepartmentCode = "",
+    modality: Modality = "",
     tls: Tls = False,
     sees_all: SeesAll = False,
     as_json: AsJson = False,
@@ -157,11 +166,77 @@ def admit(
         may=_words(may),
         port=port,
         facility=facility,
+        department=department,
+        modality=modality,
         tls=tls,
         sees_all=sees_all,
         actor=actor(),
     )
     _told("Admitted", permit, as_json)
+
+
+@group.command()
+def change(
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    ae: Annotated[str | None, typer.Option(help="Its AE title.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address, or network, from which it calls.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port at which it listens; 0: it does not.")] = None,
+    may: Annotated[str | None, typer.Option(help="What it may do: store,query,retrieve,receive, or none.")] = None,
+    facility: Annotated[str | None, typer.Option(help="Code of its hospital.")] = None,
+    department: Annotated[str | None, typer.Option(help="Code of its department; empty: none.")] = None,
+    modality: Annotated[str | None, typer.Option(help="What kind of images it makes.")] = None,
+    tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Whether to reach it over TLS.")] = None,
+    tls_subject: Annotated[str | None, typer.Option(help="Subject that its certificate must have.")] = None,
+    sees_all: Annotated[
+        bool | None, typer.Option("--sees-all/--sees-own", help="Whether it may see every facility's studies.")
+    ] = None,
+    username: Annotated[str | None, typer.Option(help="User identity that it must present; empty: none.")] = None,
+    passcode_file: Annotated[Path | None, typer.Option(help="File with the passcode to it.")] = None,
+    called_as: Annotated[
+        str | None, typer.Option(help="Another AE title by which it may call this archive; empty: none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is said of a device; what is left out stays as it is. Its name stays."""
+    ready()
+    from hozi.facilities import devices
+
+    asked: dict[str, Any] = {
+        "ae_title": ae,
+        "host": host,
+        "may": None if may is None else [] if may.strip() == "none" else _words(may),
+        "facility": facility,
+        "department": department,
+        "modality": modality,
+        "tls": tls,
+        "tls_subject": tls_subject,
+        "sees_all": sees_all,
+        "username": username,
+        "passcode": _passcode(passcode_file) or None,
+        "called_as": called_as,
+    }
+    changes = {key: value for key, value in asked.items() if value is not None}
+    if port is not None:
+        changes["port"] = port or None
+    if not changes:
+        raise Refused("Say what is to be changed: see hozi device change --help")
+    _told("Changed", devices.change(name, actor=actor(), **changes), as_json)
+
+
+@group.command()
+def dismiss(
+    knock: Annotated[str, typer.Argument(help="Number in `hozi device knocked`, or the AE title.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take a knock off the list without admitting it. Who knocks again is listed again."""
+    ready()
+    from hozi.facilities import devices, knocks
+
+    dismissed = knocks.dismiss(_chosen(devices.recent(), knock).pk, actor=actor())
+    if as_json:
+        say_json({"dismissed": dismissed.calling_ae, "address": dismissed.address})
+    else:
+        say(f"Dismissed {dismissed.calling_ae} at {dismissed.address}. It stays refused.")
 
 
 @group.command()
@@ -225,17 +300,6 @@ def _chosen(knocks: list[Knock], which: str) -> Knock:
             + ", ".join(f"{knock.pk} (from {knock.address} calling {knock.called_ae})" for knock in found)
         )
     return found[0]
-
-
-def _why(knock: Knock, own_ae: str) -> str:
-    return {
-        "calling-ae": "not admitted",
-        "address": "admitted at another address only",
-        "certificate": "its certificate is not the one that was admitted"
-        if knock.tls_subject
-        else "called without TLS",
-        "called-ae": f"calls this archive {knock.called_ae}; its name is {own_ae}",
-    }.get(knock.reason, knock.reason)
 
 
 def _told(what: str, permit: Permit, as_json: bool) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, front
+from hozi.doors.console import entry, front, home
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", front.home, name="home"),
+    path("", home.home, name="home"),
     path("settle/", front.settle, name="settle"),
     path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
@@ -19,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/inactive/", account.account_inactive, name="account_inactive"),
     path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("account/password/", account.password_change, name="account_change_password"),
+    path("account/oidc/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("account/factors/", include("allauth.mfa.urls")),
 ]

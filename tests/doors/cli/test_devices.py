@@ -136,6 +136,26 @@ def test_it_calls_only_devices_that_it_can_call(hozi: Command) -> None:
         assert len(said.err.splitlines()) == 1
 
 
+def test_it_changes_what_is_named_and_leaves_the_rest(hozi: Command) -> None:
+    hozi(*CT1, "--port", "104", "--tls")
+    said = hozi("device", "change", "CT1", "--host", "192.168.1.21", "--may", "store", "--modality", "ct", "--json")
+    assert said.code == 0
+    changed = {key: said.json[key] for key in ("host", "port", "may", "tls", "modality")}
+    assert changed == {"host": "192.168.1.21", "port": 104, "may": ["store"], "tls": True, "modality": "CT"}
+    assert hozi("device", "change", "CT1", "--port", "0", "--no-tls", "--may", "none").out.splitlines()[0] == (
+        "Changed CT1: CT1 at 192.168.1.21 may do nothing but echo."
+    )
+    assert hozi("device", "list", "--json").json[0]["port"] is None
+    assert "Say what is to be changed" in hozi("device", "change", "CT1").err
+    assert hozi("device", "change", "CT7", "--ae", "CT7").err == "hozi: There is no device 'CT7'\n"
+
+
+def test_a_knock_is_dismissed(hozi: Command) -> None:
+    devices.knocked("CT1", "HOZI", "192.168.1.20", reason="calling-ae")
+    assert hozi("device", "dismiss", "CT1").out == "Dismissed CT1 at 192.168.1.20. It stays refused.\n"
+    assert hozi("device", "knocked", "--json").json == []
+
+
 def test_a_facility_is_added_and_listed(hozi: Command) -> None:
     assert hozi("facility", "add", "NORTH", "North Clinic", "--issuer", "NC").code == 0
     listed = hozi("facility", "list", "--json").json
