@@ -19,7 +19,7 @@ def read(path: Path, *, make: bool) -> str:
     """
     try:
         if make and not path.exists():
-            _make(path)
+            make_key(path)
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not plain text"
@@ -29,7 +29,7 @@ def read(path: Path, *, make: bool) -> str:
     return key
 
 
-def _make(path: Path) -> None:
+def make_key(path: Path) -> None:
     """Whole or not at all: a link to a finished file, which fails when another process was first."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
