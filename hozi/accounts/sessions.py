@@ -42,7 +42,7 @@ def listed(person: int) -> list[Session]:
 
 
 def seen(person: int, key: str, address: str, browser: str) -> None:
-    """The person is here now, in that session (``key``): written once in five minutes at most, else it costs nothing."""
+    """The person is here now, in that session (``key``): written once in five minutes at most."""
     now = time.monotonic()
     with _lock:
         if now - _noted.get(key, -_PAUSE) < _PAUSE:
