@@ -93,7 +93,7 @@ def history(key: str, most: int = 50) -> list[Past]:
     """The changes of a choice, newest first. Raises NotThere when there is no such choice."""
     _choice(key)
     rows = list(ChoiceValue.objects.filter(key=key).order_by("-version")[: most + 1])
-    older: list[ChoiceValue | None] = [*rows[1:], None]
+    older: list[ChoiceValue | None] = [*rows[1:], None][: len(rows)]
     changes = [
         Past(row.version, before.value if before else None, row.value, row.at, row.by, row.reason)
         for row, before in zip(rows, older, strict=True)
