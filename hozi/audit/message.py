@@ -156,7 +156,7 @@ def _object(number: str, kind: str, role: str, inside: str) -> str:
 
 def _contents(id_type: str, name: str) -> str:
     kind = _coded("ParticipantObjectIDTypeCode", *_ID_TYPES[id_type])
-    return f"{kind}<ParticipantObjectName>{_text(name)}</ParticipantObjectName>"
+    return f"{kind}<ParticipantObjectName>{_text(_token(name))}</ParticipantObjectName>"
 
 
 def _coded(element: str, code: str, system: str = "", meaning: str = "") -> str:
@@ -171,7 +171,11 @@ def _element(name: str, attributes: dict[str, str], inside: str) -> str:
 
 
 def _attribute(value: str) -> str:
-    return quoteattr(_SPACES.sub(" ", _harmless(value)).strip())
+    return quoteattr(_token(value))
+
+
+def _token(value: str) -> str:
+    return _SPACES.sub(" ", _harmless(value)).strip()
 
 
 def _text(value: str) -> str:
