@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from allauth.account import views as account
+from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, front, home
+from hozi.doors.console import elsewhere, entry, front, home
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -19,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/inactive/", account.account_inactive, name="account_inactive"),
     path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("account/password/", account.password_change, name="account_change_password"),
-    path("account/oidc/", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("account/oidc/<str:provider_id>/login/", elsewhere.login, name="openid_connect_login"),
+    path("account/oidc/<str:provider_id>/login/callback/", oidc.callback, name="openid_connect_callback"),
     path("account/factors/", include("allauth.mfa.urls")),
 ]
