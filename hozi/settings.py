@@ -160,6 +160,18 @@ class Settings(BaseSettings):
     oidc_client: str = Field("", description="The name (client ID) by which that service knows this archive.")
     oidc_secret_file: Path | None = Field(None, description="File with the secret that goes with that name.")
     oidc_name: str = Field("Hospital sign-in", description="What the button for it says.")
+    ldap_server: str = Field(
+        "",
+        description="Address of the hospital's directory, whose passwords count, too: `ldaps://name`, or `ldap://name`"
+        " with StartTLS (needs `ldap3`: docs/operate/people.md). Empty: there is none.",
+    )
+    ldap_bind_dn: str = Field("", description="As whom the directory is searched. Empty: as nobody.")
+    ldap_password_file: Path | None = Field(None, description="File with the password that goes with it.")
+    ldap_base: str = Field("", description="Entry below which people are searched, as in `ou=people,dc=hospital`.")
+    ldap_filter: str = Field(
+        "(uid={name})", description="How somebody is found; Active Directory: `(sAMAccountName={name})`."
+    )
+    ldap_ca: Path | None = Field(None, description="PEM file with the authority of the directory's certificate.")
     mfa_required: Literal["none", "admins", "all"] = Field(
         "admins",
         description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
@@ -268,6 +280,21 @@ class Settings(BaseSettings):
         ):
             raise ValueError("an address that begins with https://")
         return value.strip().rstrip("/")
+
+    @field_validator("ldap_server")
+    @classmethod
+    def _directory(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if value.strip() and not (parts.hostname and parts.scheme in ("ldap", "ldaps")):
+            raise ValueError("an address that begins with ldaps:// or ldap://")
+        return value.strip()
+
+    @field_validator("ldap_filter")
+    @classmethod
+    def _filter(cls, value: str) -> str:
+        if not (value.startswith("(") and value.endswith(")") and "{name}" in value):
+            raise ValueError("a filter in brackets with {name} in it, as in (uid={name})")
+        return value
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Settings:
@@ -504,6 +531,8 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # Signing in: allauth, with our adapter; nobody signs up, and nothing is sent by e-mail.
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+if HOZI.ldap_server:
+    AUTHENTICATION_BACKENDS.append("hozi.doors.console.directory.Directory")
 LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "/"
 ACCOUNT_ADAPTER = "hozi.doors.console.adapter.Accounts"
 ACCOUNT_LOGIN_METHODS = {"username"}
