@@ -111,6 +111,12 @@ def end(who: Who, number: int) -> Given:
     return of(row)
 
 
+def held_at(facility: str) -> frozenset[str]:
+    """The keys of the roles that people hold at a facility (its code) now; those held everywhere do not count."""
+    rows = Grant.objects.filter(facility__code=facility.strip().upper(), ended_at=None)
+    return frozenset(rows.values_list("role__key", flat=True).distinct())
+
+
 def role_of(key: str) -> Role:
     """The role of that key. Raises Refused."""
     found = Role.objects.filter(key=key).first()

@@ -117,6 +117,14 @@ def test_a_role_that_is_not_used_at_a_facility_is_not_given_there(admin: Who, te
     grants.grant(admin, tendai, "radiographer", facility=north)
 
 
+def test_it_says_which_roles_are_held_at_a_facility(admin: Who, tendai: int, north: str) -> None:
+    given = grants.grant(admin, tendai, "radiologist", facility=north)
+    grants.grant(admin, tendai, "radiographer")
+    assert grants.held_at("north") == {"radiologist"}
+    grants.end(admin, given.id)
+    assert grants.held_at(north) == frozenset()
+
+
 def test_a_role_for_a_time_needs_a_last_day(admin: Who, tendai: int) -> None:
     with pytest.raises(Refused) as refused:
         grants.grant(admin, tendai, "student")

@@ -61,6 +61,7 @@ def serve(
     with alone(run / f"{name}.lock", what):
         if migrate(settings):
             log.info("database brought up to date")
+        _check_audit_key()
         if len(parts) == 1:
             run_part(name, settings, stop)
         else:
@@ -105,6 +106,25 @@ def run_part(part: str, settings: Settings, stop: threading.Event) -> None:
     finally:
         file.unlink(missing_ok=True)
     log.info("stopped")
+
+
+def _check_audit_key() -> None:
+    """Says at the start that this node marks the audit with another key than the rest, before it writes one row."""
+    from django.db import connections
+
+    from hozi.audit import chain
+
+    chain.check_key()
+    connections.close_all()
+
+
+def _register_regular_work() -> None:
+    """What the worker does again and again."""
+    from hozi.audit import chain, verify
+    from hozi.jobs.regular import every
+
+    every(1, "audit chain", chain.link_and_seal)
+    every(24 * 3600, "audit verify", verify.verify_daily)
 
 
 def _command(part: str, as_json: bool) -> list[str]:

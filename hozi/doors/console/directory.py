@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +73,24 @@ def _takes(name: str, password: str) -> bool:
         return False
 
 
-def _connected(server: Any, dn: str, password: str) -> Any:
+@contextmanager
+def _connected(server: Any, dn: str, password: str) -> Iterator[Any]:
+    """A connection bound as that entry (or not: ``bound`` says), over TLS, closed afterwards."""
     import ldap3
 
     connection = ldap3.Connection(
         server, dn or None, password or None, receive_timeout=_SECONDS, read_only=True, raise_exceptions=False
     )
-    connection.open()
-    if not server.ssl:
-        connection.start_tls()
-    connection.bind()
-    return connection
+    try:
+        connection.open()
+        if not server.ssl:
+            connection.start_tls()
+        connection.bind()
+        yield connection
+    finally:
+        connection.strategy.close()
+        if connection.socket is not None:  # left open by ldap3 when TLS failed
+            connection.socket.close()
 
 
 def _tls() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,13 @@ from tests.certificates import Authority
 from tests.peers import free_port, program, wait_until_it_listens
 from tests.people import ACCOUNTS, settle
 
-pytestmark = [pytest.mark.slapd, pytest.mark.django_db]
+pytestmark = [
+    pytest.mark.slapd,
+    pytest.mark.django_db,
+    # ldap3 forgets the socket of a connection that it could not make.
+    pytest.mark.filterwarnings("ignore:ssl.match_hostname:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend", "hozi.doors.console.directory.Directory"]
 PEOPLE = """
@@ -54,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a directory that runs for these tests."""
     folder = tmp_path_factory.mktemp("slapd")
     authority = Authority(folder)
-    pair = authority.issue("localhost")
+    pair = authority.issue("directory", host="localhost")
     port = free_port()
     (folder / "data").mkdir()
     (folder / "password").write_text("may search\n")
@@ -83,7 +90,7 @@ access to * by dn.exact="cn=hozi,dc=hospital" read by * none
     try:
         wait_until_it_listens(port, process)
         yield Settings(
-            ldap_server=f"ldaps://127.0.0.1:{port}",
+            ldap_server=f"ldaps://localhost:{port}",
             ldap_bind_dn="cn=hozi,dc=hospital",
             ldap_password_file=folder / "password",
             ldap_base="dc=hospital",
@@ -101,6 +108,7 @@ def chosen(server: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(directory, "HOZI", server)
     with override_settings(AUTHENTICATION_BACKENDS=BACKENDS):
         yield
+    gc.collect()
 
 
 def _try(username: str, password: str) -> int:
