@@ -9,9 +9,7 @@ import difflib
 import ipaddress
 import os
 import re
-import secrets
 import socket
-import tempfile
 import zoneinfo
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +19,10 @@ import psutil
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hozi import keys
+
 _LONGEST = 1_000_000.0
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_LEAST_KEY = 32
 _CHARSET = re.compile(r"(ISO_IR|ISO 2022 IR) [0-9]{1,3}|GB18030|GBK")
 
 
@@ -314,11 +313,13 @@ class Settings(BaseSettings):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """What may stand in a request's `Host`: `http_hosts`, or what this machine is called."""
+        """What may stand in a request's `Host`: this machine to itself, and `http_hosts` or what it is called."""
+        hosts = ["localhost", "127.0.0.1", "[::1]"]
         if named := _parts(self.http_hosts):
-            return [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            hosts += [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            return list(dict.fromkeys(hosts))
         name = socket.gethostname().lower()
-        hosts = ["localhost", name, name.split(".")[0]]
+        hosts += [name, name.split(".")[0]]
         for addresses in psutil.net_if_addrs().values():
             for address in addresses:
                 if address.family == socket.AF_INET:
@@ -360,16 +361,7 @@ class Settings(BaseSettings):
         Raises ValueError when the file cannot be used.
         """
         path = self.secret_key_file or self.home / "keys" / "secret.key"
-        try:
-            if self.secret_key_file is None and not path.exists():
-                make_key(path)
-            key = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not plain text"
-            raise ValueError(f"the key {path} cannot be read: {reason} (HOZI_SECRET_KEY_FILE)") from None
-        if len(key) < _LEAST_KEY:
-            raise ValueError(f"the key {path} is too short: `openssl rand -hex 32` makes one (HOZI_SECRET_KEY_FILE)")
-        return key
+        return keys.read(path, make=self.secret_key_file is None)
 
     @property
     def storage(self) -> Path:
@@ -415,30 +407,6 @@ class Settings(BaseSettings):
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def make_key(path: Path) -> None:
-    """Makes a file with a new key, for this account only; keeps the one of a process that was quicker.
-
-    Whole or not at all: a link to a finished file, which fails when another process was first.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(name, path)
-    except FileExistsError:
-        pass
-    finally:
-        Path(name).unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # what is signed with the key must not outlive it
-    finally:
-        os.close(folder)
 
 
 def unknown_variables() -> dict[str, str]:

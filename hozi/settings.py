@@ -8,9 +8,9 @@ from pathlib import Path
 import django.conf.locale
 from django.utils.functional import SimpleLazyObject
 
-from hozi.environment import HOZI, Settings, make_key, unknown_variables
+from hozi.environment import HOZI, Settings, unknown_variables
 
-__all__ = ["HOZI", "Settings", "make_key", "unknown_variables"]
+__all__ = ["HOZI", "Settings", "unknown_variables"]
 
 if sys.platform == "linux":
     # Debian 12's SQLite (3.40.1) can corrupt a database in WAL mode (fixed in 3.51.3):
@@ -62,6 +62,7 @@ WSGI_APPLICATION = "hozi.wsgi.application"
 ALLOWED_HOSTS = HOZI.allowed_hosts
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "hozi.doors.http.route.Route",
     "hozi.doors.http.static.StaticFiles",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -150,6 +151,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+CSRF_FAILURE_VIEW = "hozi.doors.http.pages.csrf_failure"
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
@@ -169,6 +172,7 @@ STORAGES = {
     },
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Django knows neither of the two; their own names are what is shown.
 django.conf.locale.LANG_INFO.update(

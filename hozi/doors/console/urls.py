@@ -6,7 +6,7 @@ from allauth.account import views as account
 from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import elsewhere, entry, front, home, settings
+from hozi.doors.console import elsewhere, entry, facilities, facility_parts, front, home, organisations, settings
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -14,6 +14,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
+    *facilities.urlpatterns,
+    *facility_parts.urlpatterns,
+    *organisations.urlpatterns,
     *settings.urlpatterns,
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
