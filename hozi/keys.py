@@ -1,4 +1,4 @@
-"""The key that sessions and links are signed with: made once, and kept for this account only. Knows no settings."""
+"""Keys in files: each made once, and kept for this account only. Knows no settings."""
 
 from __future__ import annotations
 
@@ -43,3 +43,8 @@ def make_key(path: Path) -> None:
         pass
     finally:
         Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # what is signed or marked with the key must not outlive it
+    finally:
+        os.close(folder)
