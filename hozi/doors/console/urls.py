@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, facilities, facility_parts, front, home, organisations, settings, study
+from hozi.doors.console import entry, facilities, facility_parts, front, home, organisations, settings, studies, study
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *facility_parts.urlpatterns,
     *organisations.urlpatterns,
     *settings.urlpatterns,
+    *studies.urlpatterns,
     *study.urlpatterns,
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
