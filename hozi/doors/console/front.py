@@ -1,4 +1,4 @@
-"""Home, until somebody needs something; and what a person chooses for themselves: language and look."""
+"""What a person chooses for themselves: language and look."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from hozi.doors.console import acts
-from hozi.doors.console.access import public, settling, signed_in
+from hozi.doors.console.access import public, settling
 from hozi.doors.console.middleware import LANGUAGES
 
 _YEAR = 365 * 24 * 3600
 THEMES = ("light", "dark", "auto")
-
-
-@signed_in()
-def home(request: HttpRequest) -> HttpResponse:
-    """What needs whoever looks."""
-    return render(request, "console/home.html", {"place": "home"})
 
 
 @settling()

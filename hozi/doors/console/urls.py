@@ -5,10 +5,10 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, front
+from hozi.doors.console import entry, front, home
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", front.home, name="home"),
+    path("", home.home, name="home"),
     path("settle/", front.settle, name="settle"),
     path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
