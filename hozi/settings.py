@@ -154,6 +154,12 @@ class Settings(BaseSettings):
         "auto", description="Light or dark pages for those who have chosen neither; `auto`: as their device is set."
     )
     session_hours: int = Field(12, ge=1, le=168, description="Hours after which people sign in again.")
+    oidc_server: str = Field(
+        "", description="Address of the hospital's sign-in service (OpenID Connect issuer). Empty: there is none."
+    )
+    oidc_client: str = Field("", description="The name (client ID) by which that service knows this archive.")
+    oidc_secret_file: Path | None = Field(None, description="File with the secret that goes with that name.")
+    oidc_name: str = Field("Hospital sign-in", description="What the button for it says.")
     mfa_required: Literal["none", "admins", "all"] = Field(
         "admins",
         description="Who needs a second factor to sign in: `admins` are those who may change what others can do.",
@@ -253,6 +259,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part} is no address and no network (one is 10.0.0.0/8)") from None
         return value
 
+    @field_validator("oidc_server")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if value.strip() and not (
+            parts.hostname and (parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost"))
+        ):
+            raise ValueError("an address that begins with https://")
+        return value.strip().rstrip("/")
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Settings:
         if (self.http_tls_certificate is None) != (self.http_tls_key is None):
@@ -289,6 +305,28 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The networks that `trusted_proxies` names."""
         return tuple(ipaddress.ip_network(part, strict=False) for part in _parts(self.trusted_proxies))
+
+    def oidc_origin(self) -> list[str]:
+        """Scheme, host and port of the sign-in service; none where there is none."""
+        parts = urlsplit(self.oidc_server)
+        return [f"{parts.scheme}://{parts.netloc}"] if self.oidc_server else []
+
+    def oidc_providers(self) -> dict[str, Any]:
+        """The sign-in service as allauth wants it described. Raises ValueError when the secret cannot be read."""
+        if not self.oidc_server:
+            return {}
+        try:
+            secret = self.oidc_secret_file.read_text(encoding="utf-8").strip() if self.oidc_secret_file else ""
+        except OSError as error:
+            raise ValueError(f"the secret {self.oidc_secret_file} cannot be read: {error.strerror}") from None
+        app = {
+            "provider_id": "hospital",
+            "name": self.oidc_name,
+            "client_id": self.oidc_client,
+            "secret": secret,
+            "settings": {"server_url": self.oidc_server},
+        }
+        return {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
 
     def secret_key(self) -> str:
         """The key that signs sessions and links; made once, whoever comes first, readable to this account only.
@@ -406,6 +444,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "csp",
     "hozi.audit",
@@ -476,6 +516,11 @@ ACCOUNT_CHANGE_EMAIL = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 # Ten in a minute from one address, and five in five minutes for one name from anywhere.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/m/ip,5/300s/key", "reauthenticate": "10/m/user"}
+SOCIALACCOUNT_ADAPTER = "hozi.doors.console.elsewhere.Elsewhere"
+SOCIALACCOUNT_PROVIDERS = HOZI.oidc_providers()
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Hozi"
@@ -492,7 +537,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *HOZI.oidc_origin()],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],

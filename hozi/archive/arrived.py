@@ -44,6 +44,7 @@ class Origin:
     issuer: str = ""
     calling_ae: str = ""
     source: str = "dimse"
+    department: str = ""
 
 
 _ORIGIN = tuple(field.name for field in dataclasses.fields(Origin))
@@ -213,6 +214,7 @@ def candidate_for(whole: Whole, facts: Facts) -> Candidate:
         facts=facts,
         instance=facts.instance_columns(),
         facility=whole.origin.facility,
+        department=whole.origin.department,
         transfer_syntax=whole.announced.transfer_syntax,
         sha256=whole.sha256,
         header_sha256=whole.header_sha256,

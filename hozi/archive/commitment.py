@@ -6,13 +6,15 @@ survives restarts and a device that is switched off.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
+from hozi.accounts.authorise import Reach
+from hozi.archive import reach as reaching
 from hozi.archive.models import Commitment, StoredObject
 from hozi.archive.place import volume
 from hozi.audit.record import Code, Entry, brought, record
@@ -67,15 +69,14 @@ def asked_by(commitment: int) -> str:
     return Commitment.objects.get(pk=commitment).device
 
 
-def answer(commitment: int, facilities: Collection[str] | None) -> Report | None:
+def answer(commitment: int, reach: Reach) -> Report | None:
     """The report to send now; None when objects may still arrive and it is too early to say that they are missing.
 
-    ``facilities``: whose studies the device may see (None: all). Another facility's object counts as there only when
-    the device has brought it itself.
+    ``reach``: what the device may know of. Anything else counts as there only when the device has brought it itself.
     """
     row = Commitment.objects.get(pk=commitment)
     references = [(sop_class, uid) for sop_class, uid in row.references]
-    failures = _failures(references, row.device, facilities)
+    failures = _failures(references, row.device, reach)
     waits_until = row.asked_at + timedelta(minutes=HOZI.commitment_wait_minutes)
     if NO_SUCH_OBJECT_INSTANCE in failures.values() and timezone.now() < waits_until:
         return None
@@ -95,15 +96,16 @@ def delivered(commitment: int, report: Report) -> None:
     )
 
 
-def _failures(references: Sequence[tuple[str, str]], device: str, facilities: Collection[str] | None) -> dict[str, int]:
+def _failures(references: Sequence[tuple[str, str]], device: str, reach: Reach) -> dict[str, int]:
     """Failure reason by SOP Instance UID, for those that are not safely held: in the index and whole on the disk."""
     failures: dict[str, int] = {}
     for start in range(0, len(references), _AT_ONCE):
         part = references[start : start + _AT_ONCE]
         rows = _held({uid for _, uid in part})
+        reached = _reached(rows.values(), reach)
         for sop_class, uid in part:
             row = rows.get(uid)
-            if row is None or not _may_know(row, device, facilities):
+            if row is None or not (row.pk in reached or _brought(row, device)):
                 failures[uid] = NO_SUCH_OBJECT_INSTANCE
             elif row.instance.sop_class != sop_class:
                 failures[uid] = CLASS_INSTANCE_CONFLICT
@@ -112,9 +114,16 @@ def _failures(references: Sequence[tuple[str, str]], device: str, facilities: Co
     return failures
 
 
-def _may_know(row: StoredObject, device: str, facilities: Collection[str] | None) -> bool:
-    study = row.instance.series.study
-    return facilities is None or study.facility in facilities or brought(device, study.uid, row.instance.uid)
+def _reached(rows: Iterable[StoredObject], reach: Reach) -> set[int]:
+    ids = [row.pk for row in rows]
+    if reach.everything:
+        return set(ids)
+    reached = StoredObject.objects.filter(reaching.series(reach, "instance__series__"), pk__in=ids)
+    return set(reached.values_list("pk", flat=True))
+
+
+def _brought(row: StoredObject, device: str) -> bool:
+    return brought(device, row.instance.series.study.uid, row.instance.uid)
 
 
 def _held(uids: Collection[str]) -> dict[str, StoredObject]:

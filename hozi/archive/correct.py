@@ -17,9 +17,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from hozi.archive import criteria
-from hozi.archive.facts import INSTANCE_NUMBER, PATIENT_NAME, Facts
-from hozi.archive.lookup import insert_name_words, insert_sequence_rows
-from hozi.archive.models import Correction, Instance, NameWord, Patient, SequenceValue, Series, Study
+from hozi.archive.facts import INSTANCE_NUMBER, PATIENT_NAME, REFERRING_PHYSICIAN, Facts
+from hozi.archive.lookup import insert_name_words, insert_referrals, insert_sequence_rows
+from hozi.archive.models import Correction, Instance, NameWord, Patient, Referral, SequenceValue, Series, Study
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import keys, rewrite, scan, syntaxes, validity
 from hozi.core.dicom.keys import Key, tag_of
@@ -278,6 +278,9 @@ def _write(row: _Row, prefix: str, states: Mapping[Key, Mapping[str, Any]]) -> N
         if key.tag == PATIENT_NAME and isinstance(row, Study):
             NameWord.objects.filter(study=row).delete()
             insert_name_words(row)
+        elif key.tag == REFERRING_PHYSICIAN and isinstance(row, Study):
+            Referral.objects.filter(study=row).delete()
+            insert_referrals(row)
         elif key.vr == "SQ" and key.level in _SEQUENCE_OWNERS:
             owner = _SEQUENCE_OWNERS[key.level]
             SequenceValue.objects.filter(**{owner: row}, sequence=key.name).delete()

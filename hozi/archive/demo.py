@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.fetch import STUDY_INSTANCE_UID, Selection
 from hozi.archive.receive import Receiver, Result
@@ -35,7 +36,7 @@ def fill(
 
 def _take(study: Study, receiver: Receiver, origin: Origin, progress: Callable[[Study, int], None]) -> Shown:
     # Not by the hashes of the objects alone: other versions of the codecs may compress the same picture otherwise.
-    if Selection({STUDY_INSTANCE_UID: [study.uid]}, None).count == study.count:
+    if Selection({STUDY_INSTANCE_UID: [study.uid]}, EVERYTHING).count == study.count:
         progress(study, study.count)
         return Shown(study.name, study.uid, 0, study.count, 0)
     results: Counter[Result] = Counter()

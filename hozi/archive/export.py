@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from hozi.accounts.authorise import Reach
+from hozi.archive import reach as reaching
 from hozi.archive.fetch import (
     ACCESSION_NUMBER,
     ISSUER_OF_PATIENT_ID,
@@ -90,26 +92,26 @@ def export(
     target: Path,
     *,
     actor: str,
-    facilities: Collection[str] | None = None,
+    reach: Reach,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Exported:
     """Writes the objects that ``names`` names (None: all) to ``target``, and records it for each study.
 
     ``target`` is a ZIP archive when its name ends so, else a folder: a new one, or one in which no DICOM medium is
-    yet. ``facilities``: whose studies may be given (None: all). ``progress`` is told how many objects are done, of
-    how many. A damaged object does not stop the others: see `Exported.failures`. When nothing can be written at all,
+    yet. ``reach``: what whoever asks may export; nothing else is there. ``progress`` is told how many objects are done,
+    of how many. A damaged object does not stop the others: see `Exported.failures`. When nothing can be written at all,
     there is no target afterwards.
 
     Raises `Refused` when the target exists or cannot be made, nothing matches, or a patient number alone does not
     tell who is meant; `OSError` when the medium is full or broken.
     """
-    total = _total(names, facilities)
+    total = _total(names, reach)
     if not total:
         raise Refused("the archive holds nothing of that")
     with _medium(target) as medium, tempfile.TemporaryFile(dir=scratch()) as listing:
         run = _Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
-        for place in _places(names, facilities):
-            selection = Selection({**(names or {}), SERIES_INSTANCE_UID: [place.series]}, facilities)
+        for place in _places(names, reach):
+            selection = Selection({**(names or {}), SERIES_INSTANCE_UID: [place.series]}, reach)
             for holding in selection:
                 run.take(place, holding)
                 progress(run.done.objects + len(run.done.failures), total)
@@ -120,11 +122,10 @@ def export(
     return run.done
 
 
-def _total(names: Names | None, facilities: Collection[str] | None) -> int:
+def _total(names: Names | None, reach: Reach) -> int:
     if names is not None:
-        return Selection(names, facilities).count
-    rows = StoredObject.objects.all()
-    return (rows if facilities is None else rows.filter(instance__series__study__facility__in=facilities)).count()
+        return Selection(names, reach).count
+    return StoredObject.objects.filter(reaching.series(reach, "instance__series__")).count()
 
 
 # What there is to write -----------------------------------------------------------------------------------
@@ -140,19 +141,17 @@ class _Place:
     series: str
 
 
-def _condition(names: Names | None, facilities: Collection[str] | None) -> Q:
-    condition = Q()
+def _condition(names: Names | None, reach: Reach) -> Q:
+    condition = reaching.series(reach)
     for tag, values in (names or {}).items():
         if wanted := [value for value in values if value]:
             condition &= Q(**{f"{_FIELDS[tag]}__in": wanted})
-    if facilities is not None:
-        condition &= Q(study__facility__in=list(facilities))
     return condition
 
 
-def _places(names: Names | None, facilities: Collection[str] | None) -> Iterator[_Place]:
+def _places(names: Names | None, reach: Reach) -> Iterator[_Place]:
     """The series of the selection, page by page."""
-    rows = Series.objects.filter(_condition(names, facilities)).distinct()
+    rows = Series.objects.filter(_condition(names, reach)).distinct()
     order = ("study__patient_id", "study_id", "pk")
     last = Q()
     while True:

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
+from hozi.accounts.authorise import EVERYTHING, Reach
+from hozi.archive import reach as reaching
 from hozi.archive.models import Correction, StoredObject
 from hozi.archive.place import volume
 from hozi.core.dicom import rewrite, syntaxes
@@ -185,9 +187,9 @@ def transcoder() -> Transcoder:
 class Selection:
     """The objects that a retrieve names: counted first, then streamed in pages."""
 
-    def __init__(self, names: dict[int, list[str]], facilities: Collection[str] | None) -> None:
+    def __init__(self, names: dict[int, list[str]], reach: Reach) -> None:
         """``names``: values by tag (patient ID, accession number, study, series, SOP instance UIDs), all of which
-        must hold; ``facilities``: whose studies the asker may see (None: all). Raises `NothingNamed`, and
+        must hold; ``reach``: what the asker may open, as nothing else is there. Raises `NothingNamed`, and
         `SeveralPatients` when nothing but a patient ID is named that two issuers have given."""
         named = {tag: values for tag, values in names.items() if tag in _FIELDS and any(values)}
         if not named.keys() - {ISSUER_OF_PATIENT_ID}:
@@ -196,8 +198,7 @@ class Selection:
         for tag, values in named.items():
             condition &= Q(**{f"{_FIELDS[tag]}__in": [value for value in values if value]})
         self._everywhere = condition
-        if facilities is not None:
-            condition &= Q(instance__series__study__facility__in=list(facilities))
+        condition &= reaching.series(reach, "instance__series__")
         rows: QuerySet[StoredObject] = StoredObject.objects.filter(condition)
         told = rows.aggregate(count=Count("pk"), last=Max("pk"))
         self.count: int = told["count"]
@@ -212,7 +213,7 @@ class Selection:
             raise SeveralPatients(f"several people have that number: say who issued it ({', '.join(issuers)})")
 
     def withheld(self) -> int:
-        """How many objects the names mean that are those of other facilities."""
+        """How many objects the names mean that are out of reach."""
         return StoredObject.objects.filter(self._everywhere).count() - self.count
 
     def needs(self) -> list[tuple[str, str]]:
@@ -240,7 +241,7 @@ class Selection:
 
 def holding(sop_instance: str) -> Holding:
     """The object with this SOP Instance UID, which the caller may give. Raises `NotThere`."""
-    for found in Selection({SOP_INSTANCE_UID: [sop_instance]}, None):
+    for found in Selection({SOP_INSTANCE_UID: [sop_instance]}, EVERYTHING):
         return found
     raise NotThere("There is no such object.")
 

@@ -6,15 +6,18 @@ is ever loaded whole. Patients and studies come newest first, so that a limit cu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from pydicom.dataset import Dataset
 
+from hozi.accounts.authorise import Reach
 from hozi.archive import criteria, related
+from hozi.archive import reach as reaching
+from hozi.archive.criteria import Condition
 from hozi.archive.models import Instance, Patient, Series, Study
 from hozi.core.dicom import charset, identifier, keys, matching
 from hozi.core.dicom.keys import BY_TAG, Key, tag_of
@@ -137,7 +140,7 @@ def supported(query: Query) -> bool:
 def find(
     query: Query,
     *,
-    facilities: Collection[str] | None,
+    reach: Reach,
     limit: int,
     retrieve_ae: str,
     page: int = 500,
@@ -145,11 +148,11 @@ def find(
 ) -> Results:
     """Give the matches of a query, at most ``limit``, as something to iterate over once or more.
 
-    ``facilities``: whose studies the asker may see (None: all). ``stop`` is asked between pages, since many pages may
+    ``reach``: what the asker may find; nothing else is there. ``stop`` is asked between pages, since many pages may
     be searched before something matches. The database is asked when iteration begins; that raises InvalidQuery when
     the query breaks a rule or a pattern is too long.
     """
-    return Results(query, facilities, limit, retrieve_ae, page, stop)
+    return Results(query, reach, limit, retrieve_ae, page, stop)
 
 
 @dataclass
@@ -159,7 +162,7 @@ class Results:
     """
 
     query: Query
-    facilities: Collection[str] | None
+    reach: Reach
     limit: int
     retrieve_ae: str
     page: int
@@ -171,7 +174,7 @@ class Results:
         self.limit_reached = self.stopped = False
         try:
             check(self.query)
-            search = _Search(self.query, self.facilities, self.retrieve_ae)
+            search = _Search(self.query, self.reach, self.retrieve_ae)
         except matching.TooMuch as error:
             raise InvalidQuery(str(error)) from error
         count = 0
@@ -204,7 +207,7 @@ class _Search:
     """A query made ready: the rows to ask for, how a row becomes a match, and what SQL could not decide."""
 
     query: Query
-    facilities: Collection[str] | None
+    reach: Reach
     retrieve_ae: str
     _fields: list[str] = field(default_factory=lambda: ["pk"])
     _readers: dict[int, _Reader] = field(default_factory=dict)
@@ -212,8 +215,12 @@ class _Search:
     _checks: list[_Check] = field(default_factory=list)
     _condition: Q = field(default_factory=Q)
     _days: Range | None = None
+    _owners: Mapping[int, str] = field(default_factory=dict)
+    _in_part: bool = False
 
     def __post_init__(self) -> None:
+        self._owners = related.owners(self.reach)
+        self._in_part = reaching.by_series(self.reach)
         self._restrict()
         for tag in (*self.query.keys, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY):
             key = _known(tag, self.query.level)
@@ -253,23 +260,21 @@ class _Search:
         if self._related and rows:
             ids: dict[str, set[int]] = {"STUDY": set(), "PATIENT": set()}
             for tag, place in self._related.items():
-                ids[related.OWNERS[tag]].update(row[place] for row in rows)
-            found = related.of_page(self._related, ids, self.facilities)
+                ids[self._owners[tag]].update(row[place] for row in rows)
+            found = related.of_page(self._related, ids, self.reach)
         for row in rows:
             values = {tag: read(row, found) for tag, read in self._readers.items()}
             if all(holds(values) for holds in self._checks):
                 yield Match(values)
 
     def _restrict(self) -> None:
-        """To studies that the asker may see; patients need one of these."""
+        """To what the asker reaches."""
         if self.query.level == "PATIENT":
-            studies = Study.objects.filter(patient=OuterRef("pk"))
-            if self.facilities is not None:
-                studies = studies.filter(facility__of_few=self.facilities)
-            self._condition &= Q(Exists(studies))
-        elif self.facilities is not None:
-            facility = criteria.way(self.query.level, "STUDY") + "facility__of_few"
-            self._condition &= Q(**{facility: self.facilities})
+            self._condition &= reaching.patients(self.reach)
+        elif self.query.level == "STUDY":
+            self._condition &= reaching.studies(self.reach)
+        else:
+            self._condition &= reaching.series(self.reach, criteria.way(self.query.level, "SERIES"))
 
     def _column(self, field_name: str) -> int:
         """The place of a column in the rows; it is asked for from now on."""
@@ -284,8 +289,8 @@ class _Search:
             return lambda row, found: self.retrieve_ae
         if key.tag == INSTANCE_AVAILABILITY:
             return lambda row, found: "ONLINE"
-        if key.tag in related.OWNERS:
-            owner = self._column(criteria.way(level, related.OWNERS[key.tag]) + "pk")
+        if key.tag in self._owners:
+            owner = self._column(criteria.way(level, self._owners[key.tag]) + "pk")
             self._related[key.tag] = owner
             return lambda row, found: found[key.tag].get(row[owner], "0" if key.vr == "IS" else "")
         column = criteria.COLUMNS.get(key.tag)
@@ -310,6 +315,9 @@ class _Search:
                 self._condition &= criteria.NOTHING
             return
         said = criteria.condition(key, criterion, self.query.level)
+        if self._in_part and key.tag in self._owners:
+            # SQL looks at whole studies: what it lets through is looked at again, what it counts is another number.
+            said = criteria.UNSAID if key.tag in related.STUDY_COUNTS else Condition(said.query, exact=False)
         if key.tag == STUDY_DATE and isinstance(criterion, Range) and criterion.low != criterion.high:
             self._restrict_days(criterion)
         else:

@@ -26,7 +26,7 @@ from django.utils import timezone
 from hozi.archive.correct import cover
 from hozi.archive.exceptions import Reason, raise_case
 from hozi.archive.facts import Facts, PatientIdentity
-from hozi.archive.lookup import insert_name_words, insert_sequence_rows
+from hozi.archive.lookup import insert_name_words, insert_referrals, insert_sequence_rows
 from hozi.archive.models import (
     Correction,
     ExceptionCase,
@@ -66,6 +66,7 @@ class Candidate:
     facts: Facts
     instance: Row  # columns of its row, but for its series
     facility: str
+    department: str
     transfer_syntax: str
     sha256: str
     header_sha256: str
@@ -218,6 +219,7 @@ class _Place:
     series_id: int
     study_id: int
     study_uid: str
+    identity_removed: bool  # so far; what was said once by one object is never taken back
     identity: PatientIdentity
 
 
@@ -240,6 +242,7 @@ def add_together(batch: Sequence[Candidate]) -> list[Verdict]:
         with together(cursor):
             _insert_objects(cursor, added)
             _count(cursor, added, now)
+            _unveil(cursor, added)
             record_many(entries, cursor)
         for candidate in batch:
             candidate.durable()
@@ -323,17 +326,21 @@ def _new_place(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> di
             Reason.STUDY_OF_OTHER_FACILITY,
             "a device of one facility brought a series of another facility's study; it is stored, and seen there only",
         )
-    return {facts.series: _Place(series, study.pk, study.uid, _identity(study.patient))}
+    return {facts.series: _Place(series, study.pk, study.uid, study.identity_removed, _identity(study.patient))}
 
 
 def _existing_places(cursor: CursorWrapper, uids: Iterable[str]) -> dict[str, _Place]:
     wanted = list(uids)
     rows = fetch(cursor, _PLACES.format(", ".join(["%s"] * len(wanted))), wanted)
-    return {uid: _Place(pk, study_id, study, PatientIdentity(*rest)) for uid, pk, study_id, study, *rest in rows}
+    return {
+        uid: _Place(pk, study_id, study, bool(removed), PatientIdentity(*rest))
+        for uid, pk, study_id, study, removed, *rest in rows
+    }
 
 
 _PLACES: Final = (
-    "SELECT series.uid, series.id, study.id, study.uid, patient.issuer, patient.patient_id, patient.alone"
+    "SELECT series.uid, series.id, study.id, study.uid, study.identity_removed,"
+    " patient.issuer, patient.patient_id, patient.alone"
     " FROM archive_series series JOIN archive_study study ON study.id = series.study_id"
     " JOIN archive_patient patient ON patient.id = study.patient_id WHERE series.uid IN ({})"
 )
@@ -353,6 +360,8 @@ def _study(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> Study:
             "uid": facts.study,
             "patient_id": patient.pk,
             "facility": candidate.facility,
+            "department": candidate.department,
+            "identity_removed": facts.identity_removed,
             "received_at": now,
             "changed_at": now,
             **{f"patient_{name}": value for name, value in facts.patient_columns().items()},
@@ -362,6 +371,7 @@ def _study(cursor: CursorWrapper, candidate: Candidate, now: datetime) -> Study:
     study = Study.objects.select_related("patient").get(uid=facts.study)
     if new is not None:
         insert_name_words(study)
+        insert_referrals(study)
         insert_sequence_rows("study", study.pk, facts.sequence_values("STUDY"))
         if known:
             _compare_patient(candidate, patient)
@@ -481,6 +491,13 @@ def _count(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]]
         _add_up(cursor, "archive_series", Counter(place.series_id for _, _, place in added))
         changed = (("changed_at", moment(cursor, now)),)
         _add_up(cursor, "archive_study", Counter(place.study_id for _, _, place in added), *changed)
+
+
+def _unveil(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]]) -> None:
+    """A study is de-identified only as long as each of its objects says so; nearly none are, and cost nothing here."""
+    named = {p.study_id for _, c, p in added if p.identity_removed and not c.facts.identity_removed}
+    for study in sorted(named):
+        run(cursor, "UPDATE archive_study SET identity_removed = %s WHERE id = %s", [False, study])
 
 
 def _add_up(cursor: CursorWrapper, table: str, counts: Mapping[int, int], *others: tuple[str, Any]) -> None:

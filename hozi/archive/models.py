@@ -58,8 +58,9 @@ class Patient(models.Model):
 
 
 class Study(models.Model):
-    """A study; it belongs to one patient and to the facility whose device sent its first object.
+    """A study; it belongs to one patient and to the facility (and department) whose device sent its first object.
 
+    ``identity_removed``: every object that came says that the patient's identity was removed from it.
     Holds patient data: which examination was made when, for whom, and descriptions of it.
     """
 
@@ -73,6 +74,8 @@ class Study(models.Model):
     patient_sex = models.CharField(max_length=16, default="")
     patient_attributes = models.JSONField(default=dict)
     facility = models.CharField(max_length=16, db_index=True)
+    department = models.CharField(max_length=16, default="")
+    identity_removed = models.BooleanField(default=False)
     date = models.CharField(max_length=16, default="", db_index=True)
     time = models.CharField(max_length=16, default="")
     time_key = models.CharField(max_length=13, default="")
@@ -110,6 +113,22 @@ class NameWord(models.Model):
 
     def __str__(self) -> str:
         return f"word of study {self.study_id}"
+
+
+class Referral(models.Model):
+    """One who referred a study, in the form in which they are recognised (`core.dicom.names.person`).
+
+    Holds no patient data: names of physicians.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="referrals")
+    name = models.CharField(max_length=256)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "study"], name="referral_once")]
+
+    def __str__(self) -> str:
+        return f"referral of study {self.study_id}"
 
 
 class Series(models.Model):

@@ -1,13 +1,18 @@
-"""What a study or a patient has below it, for a page of answers at once (PS3.4 §C.3.4, §C.6)."""
+"""What a study or a patient has below it, for a page of answers at once (PS3.4 §C.3.4, §C.6).
+
+Only what the asker reaches is counted and named.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from django.db.models import Count, Sum
 
+from hozi.accounts.authorise import Reach
+from hozi.archive import reach as reaching
 from hozi.archive.models import Instance, Series, Study
 from hozi.core.dicom.keys import tag_of
 
@@ -18,32 +23,48 @@ PATIENT_COUNTS: Final = (
     tag_of("NumberOfPatientRelatedSeries"),
     tag_of("NumberOfPatientRelatedInstances"),
 )
+STUDY_COUNTS: Final = (tag_of("NumberOfStudyRelatedSeries"), tag_of("NumberOfStudyRelatedInstances"))
 
 # The level whose rows each of them belongs to.
-OWNERS: Final[dict[int, str]] = {
+_OWNERS: Final[dict[int, str]] = {
     MODALITIES_IN_STUDY: "STUDY",
     SOP_CLASSES_IN_STUDY: "STUDY",
     **dict.fromkeys(PATIENT_COUNTS, "PATIENT"),
 }
+# Those of which a study's row knows only the whole.
+_OF_PARTS: Final[dict[int, str]] = {**_OWNERS, **dict.fromkeys(STUDY_COUNTS, "STUDY")}
 
 
-def of_page(
-    tags: Iterable[int], ids: dict[str, set[int]], facilities: Collection[str] | None
-) -> dict[int, dict[int, str]]:
+def owners(reach: Reach) -> dict[int, str]:
+    """The elements that are worked out here for somebody with this reach, and the level whose rows they belong to."""
+    return _OF_PARTS if reaching.by_series(reach) else _OWNERS
+
+
+def of_page(tags: Iterable[int], ids: dict[str, set[int]], reach: Reach) -> dict[int, dict[int, str]]:
     """Work out the asked elements for the rows of a page: ``{tag: {row id of the owner: text}}``.
 
     ``ids``: the row ids that occur in the page, by level. One query for each kind of element.
     """
     asked = set(tags)
     found: dict[int, dict[int, str]] = {}
+    # The studies of the page are reached: what is left to hold is of which of their series.
+    parts = reach if reaching.by_series(reach) else None
+    series = Series.objects.filter(study__in=ids["STUDY"])
+    if parts is not None:
+        series = series.filter(reaching.series(parts))
     if MODALITIES_IN_STUDY in asked:
-        series = Series.objects.filter(study__in=ids["STUDY"]).exclude(modality="")
-        found[MODALITIES_IN_STUDY] = _joined(series.values_list("study_id", "modality").distinct())
+        pairs = series.exclude(modality="").values_list("study_id", "modality")
+        found[MODALITIES_IN_STUDY] = _joined(pairs.distinct())
     if SOP_CLASSES_IN_STUDY in asked:
         instances = Instance.objects.filter(series__study__in=ids["STUDY"])
+        if parts is not None:
+            instances = instances.filter(reaching.series(parts, "series__"))
         found[SOP_CLASSES_IN_STUDY] = _joined(instances.values_list("series__study_id", "sop_class").distinct())
+    if asked & set(STUDY_COUNTS):
+        counted = series.order_by().values_list("study_id").annotate(Count("pk"), Sum("instance_count"))
+        found.update(_told(STUDY_COUNTS, counted))
     if asked & set(PATIENT_COUNTS):
-        found.update(_patient_counts(ids["PATIENT"], facilities))
+        found.update(_told(PATIENT_COUNTS, _patient_counts(ids["PATIENT"], reach)))
     return found
 
 
@@ -54,14 +75,21 @@ def _joined(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
     return {owner: "\\".join(sorted(several)) for owner, several in values.items()}
 
 
-def _patient_counts(patients: set[int], facilities: Collection[str] | None) -> dict[int, dict[int, str]]:
-    """Counts of what the asker may see."""
-    studies = Study.objects.filter(patient__in=patients)
-    if facilities is not None:
-        studies = studies.filter(facility__of_few=facilities)
-    rows = studies.values_list("patient_id").annotate(Count("pk"), Sum("series_count"), Sum("instance_count"))
-    counts: dict[int, dict[int, str]] = {tag: {} for tag in PATIENT_COUNTS}
-    for patient, *numbers in rows:
-        for tag, number in zip(PATIENT_COUNTS, numbers, strict=True):
-            counts[tag][patient] = str(number)
+def _told(tags: Iterable[int], rows: Iterable[Any]) -> dict[int, dict[int, str]]:
+    counts: dict[int, dict[int, str]] = {tag: {} for tag in tags}
+    for owner, *numbers in rows:
+        for told, number in zip(counts.values(), numbers, strict=True):
+            told[owner] = str(number)
     return counts
+
+
+def _patient_counts(patients: set[int], reach: Reach) -> Iterable[Any]:
+    """Rows of patient, studies, series and instances."""
+    if reaching.by_series(reach):
+        series = Series.objects.filter(reaching.series(reach), study__patient__in=patients).order_by()
+        numbers = (Count("study", distinct=True), Count("pk"), Sum("instance_count"))
+        return series.values_list("study__patient_id").annotate(*numbers)
+    studies = Study.objects.filter(patient__in=patients)
+    if not reach.everything:
+        studies = studies.filter(reaching.studies(reach))
+    return studies.values_list("patient_id").annotate(Count("pk"), Sum("series_count"), Sum("instance_count"))

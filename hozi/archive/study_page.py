@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 
-from hozi.accounts.authorise import Reach, Scope, Who, reach
+from hozi.accounts.authorise import Who, reach
+from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.models import Correction, ExceptionCase, Instance, Series, Study
 from hozi.audit import record as audit
@@ -128,28 +129,17 @@ class OtherStudy:
     facility: str
 
 
-def within(reached: Reach) -> Q:
-    """The studies that a reach holds, as a condition on `Study`."""
-    if reached.everything:
-        return Q()
-    condition = Q(pk__in=())
-    for scope in reached.scopes:
-        if scope == Scope(facility=scope.facility):  # what cannot be told of a study yet reaches none
-            condition |= Q(facility=scope.facility)
-    return condition
-
-
 def study_of(who: Who, permission: str, pk: int) -> Study:
     """The study, if the permission reaches it. Raises `NotThere`, or `Denied` without the permission."""
-    found = Study.objects.filter(within(reach(who, permission)), pk=pk).select_related("patient").first()
+    found = Study.objects.filter(reaching.studies(reach(who, permission)), pk=pk).select_related("patient").first()
     if found is None:
         raise NotThere("There is no such study, or it is not yours to see.")
     return found
 
 
 def series_of(who: Who, permission: str, pk: int) -> Series:
-    """The series, if the permission reaches its study. Raises as `study_of` does."""
-    series = Series.objects.filter(pk=pk).first()
+    """The series, if the permission reaches it. Raises as `study_of` does."""
+    series = Series.objects.filter(reaching.series(reach(who, permission)), pk=pk).first()
     if series is None:
         raise NotThere("There is no such series, or it is not yours to see.")
     series.study = study_of(who, permission, series.study_id)
@@ -157,8 +147,9 @@ def series_of(who: Who, permission: str, pk: int) -> Series:
 
 
 def instance_of(who: Who, permission: str, pk: int) -> Instance:
-    """The object, if the permission reaches its study. Raises as `study_of` does."""
-    instance = Instance.objects.filter(pk=pk).select_related("series", "stored").first()
+    """The object, if the permission reaches it. Raises as `study_of` does."""
+    reached = reaching.series(reach(who, permission), "series__")
+    instance = Instance.objects.filter(reached, pk=pk).select_related("series", "stored").first()
     if instance is None:
         raise NotThere("There is no such object, or it is not yours to see.")
     instance.series.study = study_of(who, permission, instance.series.study_id)
@@ -169,12 +160,12 @@ def open_study(who: Who, pk: int) -> StudyHead:
     """The study, and a row in the audit that says who has opened it. Raises as `study_of` does."""
     study = study_of(who, SEE, pk)
     audit.record(accessed(who, study, {"opened": "page"}))
-    return _head(study)
+    return _head(who, study)
 
 
 def head(who: Who, pk: int) -> StudyHead:
     """The same for a page that is open already: what has changed meanwhile."""
-    return _head(study_of(who, SEE, pk))
+    return _head(who, study_of(who, SEE, pk))
 
 
 def accessed(who: Who, study: Study, detail: dict[str, Any], object_uid: str = "") -> Entry:
@@ -204,10 +195,17 @@ def patient_of(study: Study) -> PatientBlock:
     )
 
 
-def _head(study: Study) -> StudyHead:
-    objects = Instance.objects.filter(series__study=study)
+def _series(who: Who, study: Study) -> QuerySet[Series]:
+    """The series of the study that are reached; of some studies, not all are."""
+    return Series.objects.filter(reaching.series(reach(who, SEE)), study=study)
+
+
+def _head(who: Who, study: Study) -> StudyHead:
+    series = _series(who, study)
+    objects = Instance.objects.filter(series__in=series)
     told = objects.aggregate(last=Max("received_at"), size=Sum("stored__length"))
-    modalities = Series.objects.filter(study=study).exclude(modality="").values_list("modality", flat=True).distinct()
+    counts = series.aggregate(series=Count("pk"), objects=Sum("instance_count"))
+    modalities = series.exclude(modality="").values_list("modality", flat=True).distinct()
     return StudyHead(
         pk=study.pk,
         uid=study.uid,
@@ -220,8 +218,8 @@ def _head(study: Study) -> StudyHead:
         referring=study.referring,
         facility=study.facility,
         modalities=tuple(sorted(modalities)),
-        series_count=study.series_count,
-        instance_count=study.instance_count,
+        series_count=counts["series"],
+        instance_count=counts["objects"] or 0,
         bytes=told["size"] or 0,
         received_at=study.received_at,
         last_received_at=told["last"] or study.received_at,
@@ -236,7 +234,7 @@ def _head(study: Study) -> StudyHead:
 def series_lines(who: Who, pk: int, *, after: str = "", most: int = 50) -> list[SeriesLine]:
     """The series of a study in the order of their numbers, those behind the line with the key ``after``."""
     study = study_of(who, SEE, pk)
-    rows = list(_in_order(Series.objects.filter(study=study), after)[:most])
+    rows = list(_in_order(_series(who, study), after)[:most])
     kinds: dict[int, list[_Kind]] = {}
     groups = Instance.objects.filter(series__in=rows).values_list("series_id", "sop_class").order_by()
     for series, *told in groups.annotate(count=Count("pk"), first=Min("received_at"), last=Max("received_at")):
@@ -379,7 +377,7 @@ def _exceptions(study: Study) -> Iterator[Happened]:
 def other_studies(who: Who, pk: int, *, most: int = 20) -> tuple[list[OtherStudy], int]:
     """Other studies of the same patient that who asks may see, the latest first; and how many there are in all."""
     study = study_of(who, SEE, pk)
-    others = Study.objects.filter(within(reach(who, SEE)), patient=study.patient).exclude(pk=study.pk)
+    others = Study.objects.filter(reaching.studies(reach(who, SEE)), patient=study.patient).exclude(pk=study.pk)
     rows = list(others.order_by("-date", "-pk")[:most])
     modalities: dict[int, set[str]] = {}
     for owner, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality").distinct():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.utils import timezone
 
+from hozi.accounts.authorise import EVERYTHING, Reach, Scope
 from hozi.archive.models import Instance, NameWord, Patient, SequenceValue, Series, Study
 from hozi.core.dicom import names, times
 from hozi.core.dicom.keys import BY_KEYWORD, LEVELS, Key
@@ -13,6 +15,11 @@ from hozi.core.dicom.keys import BY_KEYWORD, LEVELS, Key
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 Value = str | list[dict[int, str]]
+
+
+def of_facilities(codes: Collection[str] | None) -> Reach:
+    """The reach of somebody who sees the studies of these facilities (None: of all)."""
+    return EVERYTHING if codes is None else Reach(tuple(Scope(facility=code) for code in codes))
 
 
 def keep(number: int, elements: dict[str, Value], facility: str = "GRANARY") -> Instance:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive import bring
 from hozi.archive.arrived import Origin
 from hozi.archive.bring import FATES, Seen
@@ -53,7 +54,7 @@ def test_every_file_of_the_corpus_has_a_fate_and_what_is_stored_comes_back_bit_i
     assert all(seen.reason for seen in summary.files if seen.fate == "refused")
     assert {fates[str(row.path)].fate for row in rows() if "DICOMDIR" in row.name} == {"refused"}
 
-    done = export(None, tmp_path / "out", actor="clerk")
+    done = export(None, tmp_path / "out", actor="clerk", reach=EVERYTHING)
     assert done.clean
     assert done.objects == summary.counts["stored"]
     stored = [dataset_of(Path(seen.name)) for seen in summary.files if seen.fate == "stored"]
@@ -223,7 +224,7 @@ def test_large_objects_pass_through(counter: Counter, tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         assert counter.bring(tmp_path / "large.zip").counts == _counts(stored=1)
-        assert export(None, tmp_path / "out.zip", actor="clerk").objects == 1
+        assert export(None, tmp_path / "out.zip", actor="clerk", reach=EVERYTHING).objects == 1
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

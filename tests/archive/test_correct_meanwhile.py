@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive import correct, index
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.fetch import SOP_INSTANCE_UID, Selection
@@ -98,7 +99,7 @@ class Pause:
 
 def name_given(dataset: Dataset) -> str:
     """As a retrieve gives it."""
-    [holding] = Selection({SOP_INSTANCE_UID: [dataset.SOPInstanceUID]}, None)
+    [holding] = Selection({SOP_INSTANCE_UID: [dataset.SOPInstanceUID]}, EVERYTHING)
     data = b"".join(bytes(piece) for piece in holding.send_as(EXPLICIT))
     read = dcmread(DicomBytesIO(data), force=True)
     return str(read.PatientName)

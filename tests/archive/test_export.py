@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 
+from hozi.accounts.authorise import EVERYTHING, Reach, Scope
 from hozi.archive import correct
 from hozi.archive.export import Exported, Failure, export
 from hozi.archive.fetch import (
@@ -57,8 +58,11 @@ def three(counter: Counter, tmp_path: Path) -> list[Dataset]:
     return sent
 
 
+NORTH = Reach((Scope(facility="NORTH"),))
+
+
 def exported(names: dict[int, list[str]] | None, target: Path, **more: object) -> Exported:
-    return export(names, target, actor="clerk", **more)  # type: ignore[arg-type]
+    return export(names, target, actor="clerk", **{"reach": EVERYTHING, **more})  # type: ignore[arg-type]
 
 
 def names_in(folder: Path) -> set[str]:
@@ -187,10 +191,10 @@ def test_a_number_that_several_issuers_gave_is_not_enough(three: list[Dataset], 
 def test_a_facility_gets_its_own_only(counter: Counter, three: list[Dataset], tmp_path: Path) -> None:
     theirs = write(tmp_path / "in" / "theirs.dcm", PatientID="9")
     counter.bring(tmp_path / "in" / "theirs.dcm", facility="NORTH")
-    assert exported(None, tmp_path / "out", facilities=["NORTH"]).objects == 1
+    assert exported(None, tmp_path / "out", reach=NORTH).objects == 1
     assert uids_in(tmp_path / "out") == {theirs.SOPInstanceUID}
     with pytest.raises(Refused, match="holds nothing of that"):
-        exported({PATIENT_ID: ["8"]}, tmp_path / "none", facilities=["NORTH"])
+        exported({PATIENT_ID: ["8"]}, tmp_path / "none", reach=NORTH)
 
 
 def test_siblings_stand_under_their_patient_and_study(counter: Counter, tmp_path: Path) -> None:

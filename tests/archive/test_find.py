@@ -9,10 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pydicom.dataset import Dataset
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive.find import InvalidQuery, Match, Query, Results, answer, find, query_from, supported
 from hozi.core.dicom import identifier
 from hozi.core.dicom.keys import BY_KEYWORD, LEVELS, Key, tag_of
-from tests.archive.stock import CT_IMAGE, Value, keep
+from tests.archive.stock import CT_IMAGE, Value, keep, of_facilities
 from tests.people import RADIOGRAPHER, STRANGER
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -26,7 +27,7 @@ def query(level: str, *, model: str = "STUDY_ROOT", relational: bool = True, **k
 
 
 def results(asked: Query, *, facilities: Collection[str] | None = None, limit: int = 1000, page: int = 500) -> Results:
-    return find(asked, facilities=facilities, limit=limit, retrieve_ae="HOZI", page=page)
+    return find(asked, reach=of_facilities(facilities), limit=limit, retrieve_ae="HOZI", page=page)
 
 
 def values(found: Results, keyword: str) -> list[Value]:
@@ -331,7 +332,7 @@ def test_a_search_stops_between_pages_when_nobody_wants_it_any_more_e42() -> Non
     asked: list[int] = []
     found = find(
         query("SERIES", SeriesDescription="Abdomen"),
-        facilities=None,
+        reach=EVERYTHING,
         limit=10,
         retrieve_ae="HOZI",
         page=1,

@@ -10,6 +10,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive import criteria
 from hozi.archive.find import Query, find
 from hozi.archive.models import Instance, Patient, Series, Study
@@ -123,7 +124,7 @@ def ask(level: str, keys: dict[str, Value], *, fuzzy: bool = False, combined: bo
         fuzzy=fuzzy,
     )
     found = [
-        match.values[tag_of(mark)] for match in find(query, facilities=None, limit=1000, retrieve_ae="HOZI", page=page)
+        match.values[tag_of(mark)] for match in find(query, reach=EVERYTHING, limit=1000, retrieve_ae="HOZI", page=page)
     ]
     return {int(str(value).removeprefix(_prefix(mark))) for value in found}
 

@@ -59,6 +59,7 @@ def candidate(sop: str, *, content: str = "", issuer: str = "MAIN", **elements: 
         facts,
         facts.instance_columns(),
         "MAIN",
+        "",
         "1.2.840.10008.1.2.1",
         sha256,
         sha256,

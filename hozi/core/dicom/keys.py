@@ -145,6 +145,8 @@ KEYS: Final[tuple[Key, ...]] = (
     *_computed("ANY", "RetrieveAETitle InstanceAvailability"),
     # What the index needs to understand the others.
     *_read("ANY", "-", "SpecificCharacterSet TimezoneOffsetFromUTC"),
+    # Whether whoever may see de-identified studies only may see it (PS3.3 §C.7.1.1).
+    *_read("ANY", "-", "PatientIdentityRemoved"),
 )
 
 BY_TAG: Final[dict[int, Key]] = {key.tag: key for key in KEYS}

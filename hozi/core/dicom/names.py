@@ -14,6 +14,7 @@ LONGEST_WORD: Final = 64
 _ACCENTS: Final = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
 _SPACES: Final = re.compile(r"\s+")
 _BETWEEN_WORDS: Final = re.compile(r"[\s^=,;.*?/\\\u2010-\u2015-]+")
+_TITLES: Final = re.compile(r"^(?:(?:dr|prof|mr|mrs|ms|miss)\b[.,\s]*)+(?=\S)")
 _INSIDE_WORDS: Final = str.maketrans("", "", "'`\u2018\u2019\u02bc\"()[]")
 
 
@@ -45,6 +46,19 @@ def keys(name: str) -> tuple[str, str, str]:
 def key(name: str) -> str:
     """Fold a whole name into one text, its groups with `=` between them: for columns that hold all groups."""
     return "=".join(keys(name)).rstrip("=")
+
+
+def person(name: str) -> str:
+    """Give the form in which two names mean the same person: folded family, given and middle name, without titles.
+
+    Of the first group that is there. Prefixes and suffixes are left out, and titles that stand before a family name
+    (`DR MOYO^TENDAI`). Who is written in another order (`TENDAI MOYO`) is somebody else. Doing it again
+    changes nothing.
+    """
+    group = next(filter(None, keys(name)), "")
+    parts = group.split("^")[:3]
+    parts[0] = _TITLES.sub("", parts[0])
+    return "^".join(parts).rstrip("^ ")
 
 
 def words(name: str) -> list[str]:

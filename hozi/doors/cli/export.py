@@ -36,9 +36,12 @@ def export(
     if everything == bool(study or series or patient):
         raise Refused("Say what to export: --study, --series, --patient, or --all")
     ready()
+    from hozi.accounts import authorise
     from hozi.archive import export as exporting
     from hozi.archive.fetch import ISSUER_OF_PATIENT_ID, PATIENT_ID, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID
 
+    who = authorise.of_operator(actor())
+    reach = authorise.reach(who, "studies.export")
     told = {
         STUDY_INSTANCE_UID: study or [],
         SERIES_INSTANCE_UID: series or [],
@@ -53,7 +56,9 @@ def export(
         def progress(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
-        exported = exporting.export(None if everything else told, target, actor=actor(), progress=progress)
+        exported = exporting.export(
+            None if everything else told, target, actor=who.actor, reach=reach, progress=progress
+        )
     if as_json:
         say_json({**asdict(exported), "target": target})
     else:

@@ -19,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/inactive/", account.account_inactive, name="account_inactive"),
     path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("account/password/", account.password_change, name="account_change_password"),
+    path("account/oidc/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("account/factors/", include("allauth.mfa.urls")),
 ]

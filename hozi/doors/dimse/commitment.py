@@ -7,6 +7,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from hozi.accounts import authorise
+from hozi.accounts.authorise import Reach
 from hozi.archive import commitment
 from hozi.core.dicom import identifier, sop_classes, uids
 from hozi.core.dimse import status
@@ -15,7 +17,7 @@ from hozi.core.dimse.requestor import associate
 from hozi.core.errors import HoziError, Refused, Unreadable
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
-from hozi.facilities.devices import permit_by_name
+from hozi.facilities.devices import Permit, permit_by_name
 from hozi.jobs.queue import GiveUp, Later, register
 
 #: Action and event types of the Storage Commitment Push Model (PS3.4 Tables J.3.2-1 and J.3.3-1).
@@ -34,7 +36,7 @@ class InvalidRequest(Refused):
 
 def request(session: Session, message: Message) -> None:
     """N-ACTION: keeps the request, and sees to it that the report will be sent."""
-    if not session.permit.may_store:
+    if not session.may("studies.store"):
         session.not_allowed(message, "ask for commitment")
         return
     command = message.command
@@ -78,7 +80,7 @@ def report(payload: dict[str, Any]) -> None:
     device = permit_by_name(commitment.asked_by(payload["commitment"]))
     if device is None:
         raise GiveUp("the device is not registered any more")
-    answer = commitment.answer(payload["commitment"], device.facilities)
+    answer = commitment.answer(payload["commitment"], _reach(device))
     if answer is None:
         raise Later(_LOOK_AGAIN_SECONDS)
     association = associate(
@@ -93,6 +95,13 @@ def report(payload: dict[str, Any]) -> None:
         raise
     commitment.delivered(payload["commitment"], answer)
     association.release()
+
+
+def _reach(device: Permit) -> Reach:
+    """What the device may know of: what it may find, open or bring."""
+    who = authorise.of_device(device)
+    permitted = [key for key in ("studies.find", "studies.open", "studies.store") if authorise.may(who, key)]
+    return Reach(tuple(dict.fromkeys(scope for key in permitted for scope in authorise.reach(who, key).scopes)))
 
 
 def _send(association: Any, answer: commitment.Report) -> None:

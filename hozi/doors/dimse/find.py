@@ -20,7 +20,7 @@ RELATIONAL, COMBINED, FUZZY = 0, 1, 2
 def find_matches(session: Session, message: Message) -> None:
     """Answers with every match, one response each, until there are no more, the limit is reached or it is cancelled."""
     association = session.association
-    if not session.permit.may_query:
+    if not session.may("studies.find"):
         session.not_allowed(message, "query")
         return
     query = understood(session, message, _query)
@@ -29,7 +29,7 @@ def find_matches(session: Session, message: Message) -> None:
     pending = status.PENDING if supported(query) else status.PENDING_UNSUPPORTED_KEYS
     results = find(
         query,
-        facilities=session.facilities,
+        reach=session.reach("studies.find"),
         limit=answers.max_results(),
         retrieve_ae=session.own_ae,
         stop=lambda: association.cancelled(message.command.message_id),

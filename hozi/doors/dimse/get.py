@@ -10,7 +10,7 @@ from hozi.doors.dimse.understand import understood
 
 def get(session: Session, message: Message) -> None:
     """Sends every named object as a C-STORE sub-operation, then says how it went."""
-    if not session.permit.may_retrieve:
+    if not session.may("studies.open"):
         session.not_allowed(message, "retrieve")
         return
     wanted = understood(session, message, selection)

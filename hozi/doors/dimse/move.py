@@ -23,7 +23,7 @@ _FALLBACK: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
 def move(session: Session, message: Message) -> None:
     """Sends every named object to the destination, then tells the requester how it went."""
-    if not session.permit.may_retrieve:
+    if not session.may("studies.open"):
         session.not_allowed(message, "retrieve")
         return
     wanted = understood(session, message, selection)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from django.db import Error as DatabaseProblem
 from django.db import close_old_connections, connections
 
+from hozi.accounts.authorise import of_device
 from hozi.archive.place import clear_scratch
 from hozi.archive.receive import Receiver
 from hozi.audit.record import Code, Entry, Outcome, record
@@ -115,7 +116,7 @@ class Service:
         """Works on the association until it is over."""
         permit = association.granted
         assert isinstance(permit, Permit)  # noqa: S101 - `decide` has put it there
-        session = Session(association, permit, self._receiver)
+        session = Session(association, permit, self._receiver, of_device(permit, association.peer.address))
         try:
             while (message := association.receive()) is not None:
                 self._answer(session, message)

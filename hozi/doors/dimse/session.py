@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import Error as DatabaseProblem
 
+from hozi.accounts import authorise
+from hozi.accounts.authorise import Reach, Who
 from hozi.archive.receive import Receiver
 from hozi.audit.record import Code, Entry, Outcome, record
 from hozi.core.dimse import command as commands
@@ -36,6 +37,7 @@ class Session:
     association: Association
     permit: Permit
     receiver: Receiver
+    who: Who
 
     @property
     def address(self) -> str:
@@ -47,10 +49,13 @@ class Session:
         """The name by which this archive is known."""
         return HOZI.ae_title
 
-    @property
-    def facilities(self) -> Collection[str] | None:
-        """Whose studies the device may see; None: everybody's."""
-        return self.permit.facilities
+    def may(self, permission: str) -> bool:
+        """Whether the device is admitted for this at all."""
+        return authorise.may(self.who, permission)
+
+    def reach(self, permission: str) -> Reach:
+        """How far the device sees with this permission, which it has."""
+        return authorise.reach(self.who, permission)
 
     def refuse(self, message: Message, code: int, comment: str, *, recorded: bool = True) -> None:
         """Answers a request with a failure and the reason for it, in the 64 characters that the standard allows.

@@ -30,7 +30,7 @@ _STATUS: Final = {
 
 def store(session: Session, message: Message) -> None:
     """Takes the object in and answers when its fate is durable."""
-    if not session.permit.may_store:
+    if not session.may("studies.store"):
         session.not_allowed(message, "store")
         return
     command = message.command
@@ -44,6 +44,7 @@ def store(session: Session, message: Message) -> None:
         facility=permit.facility,
         issuer=permit.issuer,
         calling_ae=session.association.peer.calling_ae,
+        department=permit.department,
     )
     try:
         receipt = session.receiver.receive(announced, origin, message.fragments())

@@ -77,15 +77,16 @@ def selection(session: Session, message: Message) -> Selection:
             names[tag] = [str(one).strip(" \0") for one in values]
     if not any(any(names.get(tag, ())) for tag in _NAMED_BY.get(level, (SOP_INSTANCE_UID,))):
         raise InvalidIdentifier(f"nothing of level {level} is named")
-    wanted = Selection(names, session.facilities)
-    if not wanted.count and session.facilities is not None and (withheld := wanted.withheld()):
+    reach = session.reach("studies.open")
+    wanted = Selection(names, reach)
+    if not wanted.count and not reach.everything and (withheld := wanted.withheld()):
         _record_withheld(session, level, withheld)
     return wanted
 
 
 def _record_withheld(session: Session, level: str, count: int) -> None:
-    """Somebody asked for what is another facility's: to them it is not there, but it was asked for."""
-    detail = {"retrieve": level, "reason": "of another facility", "objects": count}
+    """Somebody asked for what they do not reach: to them it is not there, but it was asked for."""
+    detail = {"retrieve": level, "reason": "out of reach", "objects": count}
     outcome = Outcome.MINOR_FAILURE
     record(Entry(Code.SECURITY_ALERT, "R", session.permit.name, outcome, address=session.address, detail=detail))
 

@@ -84,3 +84,30 @@ def test_words_that_sound_alike() -> None:
     assert names.sound("smith") == names.sound("smyth")
     assert names.sound("smith") != names.sound("moyo")
     assert names.sound("山田") == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("Moyo^Tendai", "moyo^tendai"),
+        ("MOYO^TENDAI^JAMES^DR^FRCR", "moyo^tendai^james"),
+        ("Dr. Moyo^Tendai", "moyo^tendai"),
+        ("Prof Dr Moyo^Tendai", "moyo^tendai"),
+        ("DR TENDAI MOYO", "tendai moyo"),
+        ("Drake^Sir", "drake^sir"),
+        ("Dr", "dr"),
+        ("Müller^Jürgen^^Dr", "muller^jurgen"),
+        ("=山田^太郎", "山田^太郎"),
+        ("Yamada^Tarou=山田^太郎", "yamada^tarou"),
+        ("^^^", ""),
+        ("", ""),
+    ],
+)
+def test_who_is_meant_is_told_by_family_given_and_middle_name(written: str, known: str) -> None:
+    assert names.person(written) == known
+    assert names.person(known) == known
+
+
+@given(st.text(max_size=40))
+def test_who_is_meant_stays_the_same_when_it_is_worked_out_again(written: str) -> None:
+    assert names.person(names.person(written)) == names.person(written)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import DatabaseError, connection
 
+from hozi.accounts.authorise import EVERYTHING
 from hozi.archive import receive
 from hozi.archive.models import StoredObject
 from hozi.audit.models import Event
@@ -20,6 +21,7 @@ from hozi.doors.dimse import find
 from hozi.facilities import devices, places
 from hozi.facilities.models import Device
 from hozi.settings import HOZI
+from tests.archive.stock import of_facilities
 from tests.archive_running import Caller, RunningArchive, identifier
 from tests.doors.cli.conftest import program
 from tests.doors.dimse.images import CT, EXPLICIT, encoded, image
@@ -129,10 +131,10 @@ def test_commitment_tells_of_another_facility_s_object_only_to_who_brought_it(ar
     assert ct1.store(encoded(first), CT, first.SOPInstanceUID)[0] == 0
     assert ct2.store(encoded(brought), CT, brought.SOPInstanceUID)[0] == 0
     pairs = [(CT, str(first.SOPInstanceUID)), (CT, str(brought.SOPInstanceUID))]
-    failures = commitment._failures(pairs, "CT2", ("NORTH",))
+    failures = commitment._failures(pairs, "CT2", of_facilities(["NORTH"]))
     assert failures == {pairs[0][1]: commitment.NO_SUCH_OBJECT_INSTANCE}
-    assert commitment._failures(pairs, "CT1", ("MAIN",)) == {}
-    assert commitment._failures(pairs, "PACS2", None) == {}
+    assert commitment._failures(pairs, "CT1", of_facilities(["MAIN"])) == {}
+    assert commitment._failures(pairs, "PACS2", EVERYTHING) == {}
 
 
 def test_a_device_is_known_at_once_when_another_process_admits_it(archive: RunningArchive) -> None:
@@ -184,7 +186,7 @@ def test_another_facility_s_study_cannot_be_sent_anywhere_either(archive: Runnin
         # Who may see it gets it, and nobody is alarmed.
         assert ct1.move("STUDY", "VIEW1", StudyInstanceUID=str(dataset.StudyInstanceUID))[-1][0].Status == 0
     assert list(moved.objects) == [dataset.SOPInstanceUID]
-    assert Event.objects.filter(code=Code.SECURITY_ALERT, detail__reason="of another facility").count() == 1
+    assert Event.objects.filter(code=Code.SECURITY_ALERT, detail__reason="out of reach").count() == 1
 
 
 def test_the_log_of_what_was_refused_and_failed_names_no_patient(
