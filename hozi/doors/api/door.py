@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import structlog
@@ -21,6 +22,9 @@ from hozi.doors.http import denials
 from hozi.jobs.queue import describe
 
 log = structlog.get_logger(__name__)
+
+Say = Callable[..., HttpResponse]
+"""Gives a refusal: status, words, request; and beside which field, and the number of the line in the log."""
 
 _DESCRIPTION = """\
 Everything that the console does, for programs. A token is shown as `Authorization: Bearer hozi_...`; what it reaches is
@@ -75,11 +79,11 @@ def new() -> NinjaAPI:
     return api
 
 
-def _translate(say: Any, request: HttpRequest, error: Exception) -> HttpResponse:
+def _translate(say: Say, request: HttpRequest, error: Exception) -> HttpResponse:
     """The one place where what went wrong becomes a status."""
     match error:
         case TooFast():
-            answer: HttpResponse = say(429, "Too many requests: ask more slowly", request)
+            answer = say(429, "Too many requests: ask more slowly", request)
             answer["Retry-After"] = "5"
             return answer
         case AuthenticationError():
@@ -113,18 +117,18 @@ def _translate(say: Any, request: HttpRequest, error: Exception) -> HttpResponse
             return _logged(say, 500, "Something went wrong here; the log says more", request, error)
 
 
-def _denied(say: Any, request: HttpRequest, error: Denied) -> HttpResponse:
+def _denied(say: Say, request: HttpRequest, error: Denied) -> HttpResponse:
     who: Who | None = getattr(request, "who", None)
     if who is not None:
         denials.tell(who, str(error), f"api {request.method} {_route(request)}")
-    return say(403, "You may not do this", request)  # type: ignore[no-any-return]
+    return say(403, "You may not do this", request)
 
 
-def _logged(say: Any, status: int, detail: str, request: HttpRequest, error: Exception) -> HttpResponse:
+def _logged(say: Say, status: int, detail: str, request: HttpRequest, error: Exception) -> HttpResponse:
     number = uuid.uuid4().hex[:12]
     known = isinstance(error, HoziError | DatabaseError)
     log.error("the API failed", id=number, route=_route(request), error=describe(error), known=known)
-    return say(status, detail, request, number=number)  # type: ignore[no-any-return]
+    return say(status, detail, request, number=number)
 
 
 def _route(request: HttpRequest) -> str:

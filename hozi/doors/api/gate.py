@@ -26,7 +26,7 @@ from hozi.settings import HOZI
 ANYBODY: Final = "anybody"
 """Instead of a permission: whoever is known at all."""
 
-PROBLEMS: Final = frozenset({400, 401, 403, 404, 409, 413, 422, 429, 500, 503})
+PROBLEMS: Final = (400, 401, 403, 404, 409, 413, 422, 429, 500, 503)
 """The statuses with which a route may refuse; each with a `Problem`."""
 
 _BURST: Final = 300
@@ -117,16 +117,15 @@ class Area:
     def _route(
         self, method: str, path: str, answers: dict[Any, Any], needs: tuple[str, ...], more: dict[str, Any]
     ) -> Callable[[View], View]:
-        if not needs or (wrong := [key for key in needs if key != ANYBODY and key not in BY_KEY]):
+        if not needs or not all(key == ANYBODY or key in BY_KEY for key in needs):
             raise ValueError(f"{method} {path}: a route needs a permission that is there, or ANYBODY")
-        assert not wrong
 
         def enter(view: View) -> View:
             self.router.api_operation(
                 [method],
                 path,
                 auth=[Token(needs), Session(needs)],
-                response={**answers, PROBLEMS: Problem},
+                response=answers | dict.fromkeys(PROBLEMS, Problem),
                 operation_id=view.__name__,
                 summary=_first_line(view),
                 openapi_extra={"x-permissions": list(needs)},

@@ -6,11 +6,13 @@ What comes in is named field by field: anything else is refused, so nothing can 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from hozi.core.errors import NotThere
 
@@ -27,20 +29,22 @@ def _clean(text: str) -> str:
     return text
 
 
-_PLAIN: Final = r"^[^\x00\ud800-\udfff]*$"
+@dataclass(frozen=True, slots=True)
+class Chars:
+    """Of a text: it has so many characters at most, and at least."""
+
+    most: int
+    least: int = 0
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        plain = core_schema.str_schema(max_length=self.most, min_length=self.least)
+        return core_schema.no_info_after_validator_function(_clean, plain)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "maxLength": self.most, "minLength": self.least, "pattern": "^[^\\u0000]*$"}
 
 
-def text(most: int, least: int = 0) -> Any:
-    """A text of so many characters at most."""
-    schema = {"type": "string", "maxLength": most, "minLength": least, "pattern": "^[^\\u0000]*$"}
-    return Annotated[str, Field(min_length=least, max_length=most), AfterValidator(_clean), WithJsonSchema(schema)]
-
-
-Key = text(64, 1)
-"""A code or key: of a facility, a role."""
-
-Name = text(200)
-Words = text(500)
+Name = Annotated[str, Chars(200)]
 Number = Annotated[int, Field(ge=1, le=2**53)]
 """The number of a row."""
 

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, NotThere, Refused
-from hozi.doors.http import denials, second_factor
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
+from hozi.doors.http import denials, second_factor
 
 log = logging.getLogger(__name__)
 
