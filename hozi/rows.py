@@ -19,6 +19,13 @@ from psycopg.types.numeric import Int8
 Row: TypeAlias = Mapping[str, Any]
 """Values by the names of columns (``study_id``); what is left out gets the default of its field."""
 
+
+class Json(str):
+    """JSON text: goes into a JSON column as it stands."""
+
+    __slots__ = ()
+
+
 _JSON: Final = "JSON"
 _MOMENT: Final = "moment"
 
@@ -87,7 +94,7 @@ class Insert:
             for name, field, kind in self._columns:
                 value = row[name] if name in row else field.get_default()
                 if kind is _JSON:
-                    value = ops.adapt_json_value(value, None)
+                    value = str(value) if type(value) is Json else ops.adapt_json_value(value, None)
                 elif kind is _MOMENT:
                     value = ops.adapt_datetimefield_value(value)
                 values.append(value)

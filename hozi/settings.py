@@ -9,10 +9,8 @@ import difflib
 import ipaddress
 import os
 import re
-import secrets
 import socket
 import sys
-import tempfile
 import zoneinfo
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +21,8 @@ import psutil
 from django.utils.functional import SimpleLazyObject
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hozi import keys
 
 if sys.platform == "linux":
     # Debian 12's SQLite (3.40.1) can corrupt a database in WAL mode (fixed in 3.51.3):
@@ -35,7 +35,6 @@ if sys.platform == "linux":
 
 _LONGEST = 1_000_000.0
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_LEAST_KEY = 32
 _CHARSET = re.compile(r"(ISO_IR|ISO 2022 IR) [0-9]{1,3}|GB18030|GBK")
 
 
@@ -116,6 +115,12 @@ class Settings(BaseSettings):
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
 
+    audit_key_file: Path | None = Field(
+        None,
+        description="File with the key that marks the rows of the audit, the same for all nodes."
+        " Empty: `keys/audit.key` in the home folder, made at the first start.",
+    )
+
     http_bind: str = Field(
         "127.0.0.1:8080",
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
@@ -182,6 +187,11 @@ class Settings(BaseSettings):
     @field_validator("dicom_tls_port", mode="before")
     @classmethod
     def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("audit_key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("log_level", mode="before")
@@ -291,11 +301,13 @@ class Settings(BaseSettings):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """What may stand in a request's `Host`: `http_hosts`, or what this machine is called."""
+        """What may stand in a request's `Host`: this machine to itself, and `http_hosts` or what it is called."""
+        hosts = ["localhost", "127.0.0.1", "[::1]"]
         if named := _parts(self.http_hosts):
-            return [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            hosts += [f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name for name in named]
+            return list(dict.fromkeys(hosts))
         name = socket.gethostname().lower()
-        hosts = ["localhost", name, name.split(".")[0]]
+        hosts += [name, name.split(".")[0]]
         for addresses in psutil.net_if_addrs().values():
             for address in addresses:
                 if address.family == socket.AF_INET:
@@ -337,16 +349,7 @@ class Settings(BaseSettings):
         Raises ValueError when the file cannot be used.
         """
         path = self.secret_key_file or self.home / "keys" / "secret.key"
-        try:
-            if self.secret_key_file is None and not path.exists():
-                _make_key(path)
-            key = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not plain text"
-            raise ValueError(f"the key {path} cannot be read: {reason} (HOZI_SECRET_KEY_FILE)") from None
-        if len(key) < _LEAST_KEY:
-            raise ValueError(f"the key {path} is too short: `openssl rand -hex 32` makes one (HOZI_SECRET_KEY_FILE)")
-        return key
+        return keys.read(path, make=self.secret_key_file is None)
 
     @property
     def storage(self) -> Path:
@@ -392,22 +395,6 @@ class Settings(BaseSettings):
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _make_key(path: Path) -> None:
-    """Whole or not at all: a link to a finished file, which fails when another process was first."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(name, path)
-    except FileExistsError:
-        pass
-    finally:
-        Path(name).unlink()
 
 
 def unknown_variables() -> dict[str, str]:
@@ -467,6 +454,7 @@ WSGI_APPLICATION = "hozi.wsgi.application"
 ALLOWED_HOSTS = HOZI.allowed_hosts
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "hozi.doors.http.route.Route",
     "hozi.doors.http.static.StaticFiles",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -553,6 +541,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+CSRF_FAILURE_VIEW = "hozi.doors.http.pages.csrf_failure"
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
@@ -572,6 +562,7 @@ STORAGES = {
     },
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Django knows neither of the two; their own names are what is shown.
 django.conf.locale.LANG_INFO.update(

@@ -67,6 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("django_db") or fixtures & TOUCHES_THE_INDEX:
             item.add_marker(pytest.mark.database)
             # Tests with real transactions empty all tables; the rows that migrations made come back for the next.
+            # The marker says so too: pytest-django keeps these rows only where it, or an unmarked test, asks for them.
+            if marker := item.get_closest_marker("django_db"):
+                more = {**marker.kwargs, "serialized_rollback": True}
+                item.add_marker(pytest.mark.django_db(*marker.args, **more), append=False)
             getattr(item, "fixturenames", []).insert(0, "django_db_serialized_rollback")
             marker = item.get_closest_marker("django_db")
             if marker is not None and marker.kwargs.get("transaction"):

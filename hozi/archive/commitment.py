@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -40,6 +40,26 @@ class Report:
     address: str
     safe: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of a device: of how many objects, when it was told, how many were not safe, what hinders the answer."""
+
+    at: datetime
+    objects: int
+    told_at: datetime | None
+    failed: int
+    trouble: str
+
+
+def asked_since(device: str, since: datetime) -> Asked | None:
+    """The last time that the device asked since then; None when it did not."""
+    row = Commitment.objects.filter(device=device, asked_at__gte=since).order_by("-asked_at", "-pk").first()
+    if row is None:
+        return None
+    hindered = "" if row.reported_at else queue.trouble(REPORT, commitment=row.pk)
+    return Asked(row.asked_at, len(row.references), row.reported_at, len(row.failures), hindered)
 
 
 def ask(transaction_uid: str, device: str, address: str, references: Sequence[tuple[str, str]]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from django.db import transaction
 from django.db.models import Q
@@ -105,12 +105,12 @@ def export(
     Raises `Refused` when the target exists or cannot be made, nothing matches, or a patient number alone does not
     tell who is meant; `OSError` when the medium is full or broken.
     """
-    total = _total(names, reach)
+    total = total_of(names, reach)
     if not total:
         raise Refused("the archive holds nothing of that")
     with _medium(target) as medium, tempfile.TemporaryFile(dir=scratch()) as listing:
-        run = _Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
-        for place in _places(names, reach):
+        run = Run(medium, directory.Writer(listing, "HOZI"), str(target), actor)
+        for place in places(names, reach):
             selection = Selection({**(names or {}), SERIES_INSTANCE_UID: [place.series]}, reach)
             for holding in selection:
                 run.take(place, holding)
@@ -122,7 +122,8 @@ def export(
     return run.done
 
 
-def _total(names: Names | None, reach: Reach) -> int:
+def total_of(names: Names | None, reach: Reach) -> int:
+    """How many objects there are to export."""
     if names is not None:
         return Selection(names, reach).count
     return StoredObject.objects.filter(reaching.series(reach, "instance__series__")).count()
@@ -132,7 +133,7 @@ def _total(names: Names | None, reach: Reach) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A series, and whose it is: in an order that keeps patients and studies together."""
 
     patient: int
@@ -149,13 +150,13 @@ def _condition(names: Names | None, reach: Reach) -> Q:
     return condition
 
 
-def _places(names: Names | None, reach: Reach) -> Iterator[_Place]:
+def places(names: Names | None, reach: Reach) -> Iterator[Place]:
     """The series of the selection, page by page."""
     rows = Series.objects.filter(_condition(names, reach)).distinct()
     order = ("study__patient_id", "study_id", "pk")
     last = Q()
     while True:
-        page = [_Place(*row) for row in rows.filter(last).order_by(*order).values_list(*order, "uid")[:_PAGE]]
+        page = [Place(*row) for row in rows.filter(last).order_by(*order).values_list(*order, "uid")[:_PAGE]]
         yield from page
         if len(page) < _PAGE:
             return
@@ -167,22 +168,32 @@ def _places(names: Names | None, reach: Reach) -> Iterator[_Place]:
         )
 
 
-class _Run:
+class Run:
     """One export: counts, names files, writes records of the directory and of the audit."""
 
-    def __init__(self, medium: _Medium, writer: directory.Writer, target: str, actor: str) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        writer: directory.Writer,
+        target: str,
+        actor: str,
+        address: str = "",
+        facility: str = "",
+    ) -> None:
         self.done = Exported()
         self.directory = writer
         self._medium = medium
         self._target = target
         self._actor = actor
+        self._address = address
+        self._facility = facility
         self._path: list[object] = []
         self._numbers = [0, 0, 0, 0]
         self._study: Holding | None = None
         self._written = 0
         self._failed = 0
 
-    def take(self, place: _Place, holding: Holding) -> None:
+    def take(self, place: Place, holding: Holding) -> None:
         """Writes one object; what is damaged becomes a failure."""
         if self._study is None or self._study.study != holding.study:
             self.finish()
@@ -201,7 +212,7 @@ class _Run:
         self.done.objects += 1
         self.done.bytes += length
 
-    def _enter(self, place: _Place, holding: Holding, found: scan.Scan) -> tuple[str, ...]:
+    def _enter(self, place: Place, holding: Holding, found: scan.Scan) -> tuple[str, ...]:
         """Adds the object's records, and those above it that are new. Returns the object's File ID."""
         path = [place.patient, place.study, place.series]
         same = next((level for level in range(3) if self._path[level : level + 1] != path[level : level + 1]), 3)
@@ -222,21 +233,27 @@ class _Run:
         self.directory.add(3, directory.record_type(holding.sop_class), found, self._numbers[3], reference)
         return file_id
 
-    def finish(self) -> None:
-        """The study is through: who took it, where to, goes into the audit before anybody can have it."""
+    def finish(self, *, interrupted: bool = False) -> None:
+        """The study is through: who took it, where to, goes into the audit before anybody can have it.
+
+        ``interrupted``: whoever took it did not get all.
+        """
         if self._study is None:
             return
+        detail: dict[str, Any] = {"target": self._target, "objects": self._written, "failed": self._failed}
         with transaction.atomic():
             record(
                 Entry(
                     code=Code.EXPORT,
                     action="R",
                     actor=self._actor,
-                    outcome=Outcome.MINOR_FAILURE if self._failed else Outcome.SUCCESS,
+                    outcome=Outcome.MINOR_FAILURE if self._failed or interrupted else Outcome.SUCCESS,
+                    address=self._address,
                     issuer=self._study.issuer,
                     patient_id=self._study.patient_id,
                     study_uid=self._study.study,
-                    detail={"target": self._target, "objects": self._written, "failed": self._failed},
+                    facility=self._facility,
+                    detail=detail | ({"interrupted": True} if interrupted else {}),
                 )
             )
         self._study = None
@@ -270,7 +287,7 @@ def _scanned(file: BinaryIO, syntax: str) -> scan.Scan:
 # Where it is written to -----------------------------------------------------------------------------------
 
 
-class _Medium(Protocol):
+class Medium(Protocol):
     """A target that is being written."""
 
     def begin(self) -> AbstractContextManager[BinaryIO]:
@@ -284,7 +301,7 @@ class _Medium(Protocol):
 
 
 @contextmanager
-def _medium(target: Path) -> Iterator[_Medium]:
+def _medium(target: Path) -> Iterator[Medium]:
     """The target under a temporary name, which is gone at the end, however that comes."""
     is_zip = target.suffix.lower() == ".zip"
     if target.is_dir() and not is_zip:
@@ -320,7 +337,7 @@ def _sync(folder: Path) -> None:
 
 
 class _Folder:
-    """A `_Medium` that is a folder. Each file is flushed: sticks are pulled out early."""
+    """A `Medium` that is a folder. Each file is flushed: sticks are pulled out early."""
 
     def __init__(self, stage: Path, target: Path) -> None:
         self._stage = stage
@@ -366,7 +383,7 @@ class _Folder:
 
 
 class _Zip:
-    """A `_Medium` that is a ZIP archive."""
+    """A `Medium` that is a ZIP archive."""
 
     def __init__(self, archive: zipfile.ZipFile, file: BinaryIO, stage: Path, target: Path) -> None:
         self._archive = archive

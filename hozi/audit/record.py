@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,8 +15,10 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 
+from hozi.audit.key import key
+from hozi.audit.mark import COLUMNS, SALT_BYTES, clean, detail_text, mark, moment_text, plain
 from hozi.audit.models import Event
-from hozi.rows import Insert
+from hozi.rows import Insert, Json, Row
 
 _INSERT: Final = Insert(Event)
 _MOST_AT_ONCE: Final = 500  # databases limit how many values one statement may have
@@ -130,23 +133,48 @@ def record(*entries: Entry) -> None:
 def record_many(entries: Iterable[Entry], cursor: CursorWrapper | None = None) -> None:
     """`record` for any number of entries, in one statement; through a cursor that is open, where there is one."""
     now = timezone.now()
+    now_text = moment_text(now)
+    secret = key()
+    entries = list(entries)
+    salts = os.urandom(SALT_BYTES * len(entries))
     rows = [
-        {
-            "at": entry.at or now,
-            "code": entry.code.value,
-            "action": entry.action,
-            "outcome": entry.outcome.value,
-            "actor": entry.actor[:128],
-            "address": entry.address[:64],
-            "issuer": entry.issuer[:64],
-            "patient_id": entry.patient_id[:256],
-            "study_uid": entry.study_uid[:64],
-            "object_uid": entry.object_uid[:64],
-            "facility": entry.facility[:16],
-            "detail": entry.detail,
-        }
-        for entry in entries
+        _row(entry, now if entry.at is None else entry.at, now_text if entry.at is None else "", secret, salt)
+        for entry, salt in zip(entries, _pieces(salts), strict=True)
     ]
     with nullcontext(cursor) if cursor is not None else connection.cursor() as given:
         for first in range(0, len(rows), _MOST_AT_ONCE):
             _INSERT(given, rows[first : first + _MOST_AT_ONCE])
+
+
+def _pieces(salts: bytes) -> Iterator[bytes]:
+    return (salts[at : at + SALT_BYTES] for at in range(0, len(salts), SALT_BYTES))
+
+
+def _row(entry: Entry, at: datetime, at_text: str, secret: bytes, salt: bytes) -> Row:
+    """The columns of an entry's row, with its mark."""
+    kind = entry.detail.get("type", "")
+    texts = [
+        at_text or moment_text(at),
+        entry.code.value,
+        entry.action,
+        str(entry.outcome.value),
+        entry.actor[:128],
+        entry.address[:64],
+        entry.issuer[:64],
+        entry.patient_id[:256],
+        entry.study_uid[:64],
+        entry.object_uid[:64],
+        entry.facility[:16],
+        str(kind)[:16] if kind else "",
+        detail_text(entry.detail),
+    ]
+    try:
+        marked = mark(secret, salt, texts)
+        if "\0" in "".join(texts) or "\\u0000" in texts[-1]:
+            raise ValueError
+    except ValueError:  # NUL, or half a character: what a stranger sent must not keep an act out of the audit
+        texts = [clean(text) for text in texts[:-1]] + [detail_text(plain(entry.detail))]
+        marked = mark(secret, salt, texts)
+    row: dict[str, Any] = dict(zip(COLUMNS, texts, strict=True))
+    row["at"], row["outcome"], row["detail"], row["mark"] = at, entry.outcome.value, Json(texts[-1]), marked
+    return row

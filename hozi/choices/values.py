@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Max, Window
 from django.utils import timezone
 
@@ -69,6 +69,14 @@ def get(key: str) -> Any:
     return _known.values().get(key, choice.default)
 
 
+def get_or_default(key: str) -> Any:
+    """`get`, or the default while the database does not answer: for pages that must show something anyway."""
+    try:
+        return get(key)
+    except DatabaseError:
+        return BY_KEY[key].default
+
+
 def standing(key: str) -> Standing:
     """What holds of one choice, read now. Raises NotThere when there is no such choice."""
     choice = _choice(key)
@@ -85,7 +93,7 @@ def history(key: str, most: int = 50) -> list[Past]:
     """The changes of a choice, newest first. Raises NotThere when there is no such choice."""
     _choice(key)
     rows = list(ChoiceValue.objects.filter(key=key).order_by("-version")[: most + 1])
-    older: list[ChoiceValue | None] = [*rows[1:], None]
+    older: list[ChoiceValue | None] = [*rows[1:], None][: len(rows)]
     changes = [
         Past(row.version, before.value if before else None, row.value, row.at, row.by, row.reason)
         for row, before in zip(rows, older, strict=True)

@@ -163,6 +163,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
+def trouble(kind: str, **payload: Any) -> str:
+    """Why the last attempt of the newest job of that kind and payload failed; empty when it did not."""
+    named = {f"payload__{name}": value for name, value in payload.items()}
+    error = Job.objects.filter(kind=kind, **named).order_by("-pk").values_list("error", flat=True).first()
+    return error or ""
+
+
 def sweep(older_than: datetime) -> int:
     """Removes jobs that were done before; failed ones stay, for people to see. Returns how many."""
     old = Job.objects.filter(state=Job.State.DONE, finished_at__lt=older_than).order_by("pk")

@@ -181,6 +181,11 @@ def test_every_change_stays_in_the_history_and_in_the_audit() -> None:
     assert Event.objects.order_by("-pk")[0].detail["type"] == "110131"
 
 
+def test_what_was_never_changed_has_no_history() -> None:
+    choose(DAYS, 60)
+    assert values.history(NAME) == []
+
+
 def test_history_can_be_cut_and_still_says_what_was_before() -> None:
     for version, days in enumerate([10, 20, 30, 40]):
         choose(DAYS, days, version=version)

@@ -6,7 +6,7 @@ Runs in a worker process: see `worker`. One frame is in memory at a time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -20,6 +20,7 @@ from hozi.core.dicom.elements import (
     SEQUENCE_END,
     SWAP_BYTES,
     Encoding,
+    FileSource,
     Header,
     Source,
     blocks,
@@ -46,7 +47,7 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _LOSSY: Final = 0x00282110
 _EXTENDED_OFFSETS: Final = 0x7FE00001
 _EXTENDED_LENGTHS: Final = 0x7FE00002
-_PIXEL_DATA: Final = 0x7FE00010
+PIXEL_DATA: Final = 0x7FE00010
 
 _WANTED: Final = frozenset(
     {
@@ -66,10 +67,10 @@ Fragment = tuple[int, int]
 
 
 @dataclass
-class _Found:
+class Found:
     """What a dataset says about its pixel data. ``fragments``: the items of encapsulated pixel data, the offset table
-    first; none where it is not encapsulated, and then ``native_bytes`` is its length. ``has_pixel_data``: it is
-    not empty.
+    first; none where it is not encapsulated, and then ``native_bytes`` is its length, ``native_at`` where it begins in
+    the dataset (inflated, if need be), and ``in_words`` says that its VR is OW. ``has_pixel_data``: it is not empty.
     """
 
     order: str
@@ -77,6 +78,8 @@ class _Found:
     fragments: list[Fragment] = field(default_factory=list)
     has_pixel_data: bool = False
     native_bytes: int = 0
+    native_at: int = 0
+    in_words: bool = False
 
     @property
     def encapsulated(self) -> bool:
@@ -107,6 +110,39 @@ def convert(
             target.write(piece)
 
 
+def opened(file: BinaryIO, offset: int, length: int, syntax: TransferSyntax) -> tuple[Source, Encoding]:
+    """The dataset of ``length`` bytes from ``offset`` on, from its first element on, and its encoding."""
+    file.seek(offset)
+    source = Source(inflated(blocks(file, length), _INFLATED_BYTES)) if syntax.deflated else FileSource(file, length)
+    _, encoding = source.begin(Encoding.of(syntax))
+    return source, encoding
+
+
+def look(file: BinaryIO, offset: int, length: int, syntax: TransferSyntax, wanted: Collection[int] = _WANTED) -> Found:
+    """What the header says, and where the pixel data is. Raises `Unreadable`."""
+    source, encoding = opened(file, offset, length, syntax)
+    walk = Recoding(source, encoding, encoding, {})
+    found = Found(order=encoding.order)
+    while head := source.header(encoding):
+        if head.tag == PIXEL_DATA and head.undefined:
+            found.fragments = list(fragments_of(source, encoding)) or [(0, 0)]
+            found.has_pixel_data = any(length for _, length in found.fragments[1:])
+            break
+        if head.tag == PIXEL_DATA:
+            found.native_bytes = head.length
+            found.native_at = source.position
+            found.in_words = head.vr == "OW"
+            found.has_pixel_data = head.length > 0
+        if head.tag in wanted and head.length <= _VALUE_BYTES:
+            found.values[head.tag] = source.take(head.length)
+        elif head.undefined:
+            for _ in walk.copied(head, encoding):
+                pass
+        else:
+            source.skip(head.length)
+    return found
+
+
 class _Conversion:
     """One dataset on its way out of its transfer syntax."""
 
@@ -122,19 +158,19 @@ class _Conversion:
     def pieces(self) -> Iterator[bytes]:
         """The converted dataset."""
         changes: dict[int, bytes | None] = {}
-        found = self._found() if self._syntax.encapsulated else None
+        found = look(self._file, self._offset, self._length, self._syntax) if self._syntax.encapsulated else None
         if found is not None and found.has_pixel_data:
-            self._layout = _layout(found)
+            self._layout = layout_of(found)
             if found.encapsulated:
-                self._frames = _frames(self._file, self._offset, found, self._layout.frames)
+                self._frames = frames_of(self._file, self._offset, found, self._layout.frames)
                 changes = self._changes(found)
             elif found.native_bytes < self._layout.native_bytes:
                 raise Unreadable("The pixel data is neither encapsulated, as its transfer syntax says, nor complete.")
         elif found is not None and found.encapsulated:
-            changes = {_PIXEL_DATA: header(_PIXEL_DATA, "OW", 0, self._target)}
+            changes = {PIXEL_DATA: header(PIXEL_DATA, "OW", 0, self._target)}
         # A reader of its own: the frames are read through the file's position meanwhile.
         with Path(self._file.name).open("rb") as again:
-            source, encoding = self._source(again)
+            source, encoding = opened(again, self._offset, self._length, self._syntax)
             recoding = Recoding(
                 source,
                 encoding,
@@ -143,44 +179,16 @@ class _Conversion:
                 restructure=found is not None,
                 instead={
                     _ICON: lambda head: _icon(recoding, head),
-                    **({_PIXEL_DATA: lambda head: self._pixel_data(head, source, encoding)} if self._frames else {}),
+                    **({PIXEL_DATA: lambda head: self._pixel_data(head, source, encoding)} if self._frames else {}),
                 },
             )
             yield from recoding.dataset()
         if recoding.met_fragments:
             raise Unreadable("The dataset has compressed pixel data where none can be decoded.")
 
-    def _source(self, file: BinaryIO) -> tuple[Source, Encoding]:
-        """The dataset from its first element on, and its encoding."""
-        file.seek(self._offset)
-        dataset = blocks(file, self._length)
-        source = Source(inflated(dataset, _INFLATED_BYTES) if self._syntax.deflated else dataset)
-        _, encoding = source.begin(Encoding.of(self._syntax))
-        return source, encoding
-
-    def _found(self) -> _Found:
-        """What the header says, and where the items of the encapsulated pixel data are."""
-        source, encoding = self._source(self._file)
-        walk = Recoding(source, encoding, encoding, {})
-        found = _Found(order=encoding.order)
-        while head := source.header(encoding):
-            if head.tag == _PIXEL_DATA and head.undefined:
-                found.fragments = list(_items(source, encoding)) or [(0, 0)]
-                found.has_pixel_data = any(length for _, length in found.fragments[1:])
-                break
-            if head.tag == _PIXEL_DATA:
-                found.native_bytes = head.length
-                found.has_pixel_data = head.length > 0
-            if head.tag in _WANTED and head.length <= _VALUE_BYTES:
-                found.values[head.tag] = source.take(head.length)
-                continue
-            for _ in walk.copied(head, encoding):
-                pass
-        return found
-
-    def _changes(self, found: _Found) -> dict[int, bytes | None]:
+    def _changes(self, found: Found) -> dict[int, bytes | None]:
         """What the header says differently afterwards."""
-        first = _read(self._file, self._offset, self._frames[0])
+        first = read(self._file, self._offset, self._frames[0])
         uid, layout = self._syntax.uid, self._layout
         changes: dict[int, bytes | None] = {_EXTENDED_OFFSETS: None, _EXTENDED_LENGTHS: None}
         photometric = decode.photometric(uid, first, layout)
@@ -199,7 +207,7 @@ class _Conversion:
         layout = self._layout
         if not found.undefined:
             raise Unreadable("The dataset has pixel data twice.")
-        for _ in _items(source, encoding):
+        for _ in fragments_of(source, encoding):
             pass
         size = layout.native_bytes
         padded = size + size % 2
@@ -208,10 +216,10 @@ class _Conversion:
         if layout.bits_allocated > 16 and not self._target.little_endian:
             raise Unreadable("Pixels of more than 16 bits cannot be converted between byte orders.")  # see `recode`
         vr = "OB" if layout.bits_allocated <= 8 and self._target.explicit else "OW"
-        yield header(_PIXEL_DATA, vr, padded, self._target)
+        yield header(PIXEL_DATA, vr, padded, self._target)
         bits: NDArray[np.uint8] = np.empty(0, np.uint8)
         for frame in self._frames:
-            pixels = decode.decode(self._syntax.uid, _read(self._file, self._offset, frame), layout)
+            pixels = decode.decode(self._syntax.uid, read(self._file, self._offset, frame), layout)
             if layout.bits_allocated == 1:
                 bits = np.concatenate((bits, pixels.reshape(-1)))
                 whole = bits.size - bits.size % 8
@@ -225,7 +233,7 @@ class _Conversion:
         yield b"\0" * (size % 2)
 
 
-def _items(source: Source, encoding: Encoding) -> Iterator[Fragment]:
+def fragments_of(source: Source, encoding: Encoding) -> Iterator[Fragment]:
     """The items of a pixel data element whose header was read; leaves ``source`` behind its delimiter."""
     while item := source.header(encoding):
         if item.tag == SEQUENCE_END:
@@ -233,8 +241,7 @@ def _items(source: Source, encoding: Encoding) -> Iterator[Fragment]:
         if item.tag != ITEM or item.undefined:
             raise Unreadable("The encapsulated pixel data holds something else than fragments.")
         yield source.position, item.length
-        for _ in source.pieces(item.length):
-            pass
+        source.skip(item.length)
     raise Unreadable("The encapsulated pixel data has no end.")
 
 
@@ -246,7 +253,8 @@ def _icon(recoding: Recoding, head: Header) -> Iterator[bytes]:
     recoding.met_fragments = False
 
 
-def _layout(found: _Found) -> Layout:
+def layout_of(found: Found) -> Layout:
+    """How the dataset says that its pixels are laid out. Raises `Unreadable` when no pixels can be so."""
     frames = found.text(_FRAMES) or "1"
     layout = Layout(
         rows=found.number(_ROWS) or 0,
@@ -263,7 +271,7 @@ def _layout(found: _Found) -> Layout:
     return layout
 
 
-def _frames(file: BinaryIO, offset: int, found: _Found, count: int) -> list[list[Fragment]]:
+def frames_of(file: BinaryIO, offset: int, found: Found, count: int) -> list[list[Fragment]]:
     """The fragments of each frame (PS3.5 §A.4: Basic and Extended Offset Table; and what is done without them)."""
     table, *fragments = found.fragments
     if count == 1:
@@ -279,12 +287,12 @@ def _frames(file: BinaryIO, offset: int, found: _Found, count: int) -> list[list
 
 
 def _starts(
-    file: BinaryIO, offset: int, table: Fragment, fragments: Sequence[Fragment], count: int, found: _Found
+    file: BinaryIO, offset: int, table: Fragment, fragments: Sequence[Fragment], count: int, found: Found
 ) -> list[int] | None:
     """The index of each frame's first fragment, by an offset table or by how the fragments begin."""
     first = fragments[0][0] - 8
     index_of = {position - 8 - first: index for index, (position, _) in enumerate(fragments)}
-    for raw, width in ((found.values.get(_EXTENDED_OFFSETS, b""), "<u8"), (_read(file, offset, [table]), "<u4")):
+    for raw, width in ((found.values.get(_EXTENDED_OFFSETS, b""), "<u8"), (read(file, offset, [table]), "<u4")):
         if len(raw) == count * np.dtype(width).itemsize:
             listed: list[Any] = np.frombuffer(raw, width).tolist()
             if all(one in index_of for one in listed):
@@ -297,11 +305,12 @@ def _beginnings(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> l
     return [
         index
         for index, (position, length) in enumerate(fragments)
-        if codestream.starts(_read(file, offset, [(position, min(length, 16))]))
+        if codestream.starts(read(file, offset, [(position, min(length, 16))]))
     ]
 
 
-def _read(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> bytes:
+def read(file: BinaryIO, offset: int, fragments: Sequence[Fragment]) -> bytes:
+    """The bytes of these fragments together, of the dataset that begins at ``offset``."""
     parts = []
     for position, length in fragments:
         file.seek(offset + position)

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import select
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import hozi
 from hozi.core.dicom import syntaxes
-from hozi.core.errors import HoziError
-from hozi.core.pixels.worker import receive, send
+from hozi.core.pixels.pool import TranscodeFailed as TranscodeFailed
+from hozi.core.pixels.pool import Workers
 
 NATIVE: Final = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
 """What datasets can be turned into: implicit and explicit little endian, explicit big endian, deflated."""
 
-_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 
-
-class TranscodeFailed(HoziError):
-    """A dataset could not be turned into the other transfer syntax; the text says why, without patient data."""
-
-
-class Transcoder:
-    """Some worker processes, started when they are needed; any number of threads may use it.
-
-    ``seconds`` and ``memory_bytes`` are what one dataset may take; then its worker is killed and another takes its
-    place. ``folder`` is where results are written.
-    """
-
-    def __init__(self, *, workers: int = 1, seconds: float = 120, memory_bytes: int = 2 << 30, folder: Path) -> None:
-        self._seconds = seconds
-        self._memory = memory_bytes
-        self._folder = folder
-        self._places: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        self._count = workers
-        for _ in range(workers):
-            self._places.put(None)
+class Transcoder(Workers):
+    """`Workers` that transcode whole datasets."""
 
     def can_transcode(self, from_syntax: str, to_syntax: str) -> bool:
         """Whether datasets in the one can be turned into the other; some may be damaged all the same."""
@@ -60,100 +33,5 @@ class Transcoder:
         if not self.can_transcode(from_syntax, to_syntax):
             known = syntaxes.get(from_syntax)
             raise TranscodeFailed(f"{known.name if known else 'This transfer syntax'} cannot be converted.")
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix="transcoded-")
-        os.close(handle)
-        request = {
-            "source": str(source.absolute()),
-            "offset": offset,
-            "from": from_syntax,
-            "to": to_syntax,
-            "target": name,
-        }
-        try:
-            self._ask(request)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return Path(name)
-
-    def _ask(self, request: dict[str, Any]) -> None:
-        worker = self._places.get()
-        try:
-            if worker is not None and not worker.is_alive:
-                worker.kill()
-                worker = None
-            if worker is None:
-                worker = _Worker(self._memory, self._seconds)
-            answer = worker.ask(request, self._seconds)
-        finally:
-            self._places.put(worker)
-        if "error" in answer:
-            raise TranscodeFailed(answer["error"])
-
-    def close(self) -> None:
-        """Stops the workers. Waits for what is under way."""
-        for _ in range(self._count):
-            worker = self._places.get()
-            if worker is not None:
-                worker.kill()
-        for _ in range(self._count):
-            self._places.put(None)
-
-
-class _Worker:
-    """One worker process."""
-
-    def __init__(self, memory_bytes: int, seconds: float) -> None:
-        beside = str(Path(hozi.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (beside, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            # -P: a file in the current folder that happens to be called like a module must not be run.
-            [sys.executable, "-P", "-m", "hozi.core.pixels.worker", str(memory_bytes), str(seconds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # Hostile bytes are decoded there: no password of the server's environment has to be within reach. Each
-            # thread of a numerical library reserves memory that counts against the limit.
-            env={
-                **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                "PYTHONPATH": path,
-                "OPENBLAS_NUM_THREADS": "1",
-                "OMP_NUM_THREADS": "1",
-            },
-        )
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Raises `TranscodeFailed` when there is no answer in time or at all; the worker is dead then."""
-        asking, answering = self._process.stdin, self._process.stdout
-        assert asking is not None  # noqa: S101 - both are pipes
-        assert answering is not None  # noqa: S101
-        waiting = select.poll()  # select() takes no descriptor above 1023, and a busy server has more
-        waiting.register(answering, select.POLLIN)
-        deadline = time.monotonic() + seconds
-        try:
-            send(asking, request)  # type: ignore[arg-type]
-            ready = bool(waiting.poll(max(deadline - time.monotonic(), 0) * 1000))
-            answer = receive(answering) if ready else None  # type: ignore[arg-type]
-        except OSError:
-            ready, answer = True, None
-        if answer is None:
-            self.kill()
-            raise TranscodeFailed(
-                "Decoding crashed; the image is damaged." if ready else "Decoding took too long and was stopped."
-            )
-        return answer
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
+        request = {"source": str(source.absolute()), "offset": offset, "from": from_syntax, "to": to_syntax}
+        return self.ask(request, "transcoded")

@@ -41,18 +41,16 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
-    from hozi.core.pixels import frames  # heavy; whoever only talks to a worker does not need it
+    from hozi.core.pixels import draw, frames  # heavy; whoever only talks to a worker does not need it
 
-    target = Path(request["target"])
+    target, source, offset = Path(request["target"]), Path(request["source"]), request["offset"]
+    syntax = syntaxes.for_unknown(request["from"])
     try:
         with target.open("wb") as file:
-            frames.convert(
-                Path(request["source"]),
-                request["offset"],
-                syntaxes.for_unknown(request["from"]),
-                syntaxes.for_unknown(request["to"]),
-                file,
-            )
+            if "size" in request:
+                file.write(draw.draw(source, offset, syntax, request["size"]))
+            else:
+                frames.convert(source, offset, syntax, syntaxes.for_unknown(request["to"]), file)
     except Unreadable as error:
         return {"error": str(error)}
     except MemoryError:

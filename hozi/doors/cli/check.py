@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hozi.doors.cli.output import AsJson, say, say_json, table
+from hozi.doors.cli.output import AsJson, actor, say, say_json, table
 from hozi.doors.cli.prepare import ready
 
 _IN_WORDS = {
@@ -31,10 +31,14 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     quick: Annotated[bool, typer.Option(help="Compare names and lengths only; read no file.")] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Look at the audit instead: is every row as written?")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare index and disk, and every stored byte with its hash. Reports, never mends."""
+    """Compare index and disk, and every stored byte with its hash; or look at the audit. Reports, never mends."""
     ready()
+    if audit:
+        _verify_audit(as_json)
+        return
     from hozi.archive import verify as checking
 
     found = checking.verify(hashes=not quick)
@@ -52,6 +56,32 @@ def verify(
         if any(fault.kind == "unindexed" for fault in found.faults):
             say("`hozi adopt` takes in what the index does not know, where it is this archive's and sound.")
     if not found.clean:
+        raise typer.Exit(1)
+
+
+def _verify_audit(as_json: bool) -> None:
+    from hozi.audit.verify import Finding, verify_and_record
+
+    found: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        if as_json:
+            found.append(finding)
+            return
+        where = f"row {finding.row}" if finding.row is not None else finding.kind
+        say(f"{finding.day or '          '}  {where}: {finding.text}")
+
+    summary = verify_and_record(actor(), tell)
+    if as_json:
+        say_json({**asdict(summary), "clean": summary.clean, "list": [asdict(finding) for finding in found]})
+    else:
+        say(
+            f"{summary.rows} rows of the audit, {summary.links} links, {summary.seals} sealed days: "
+            f"{summary.findings or 'no'} finding{'' if summary.findings == 1 else 's'}."
+        )
+        if summary.last_sealed:
+            say(f"The last sealed day is {summary.last_sealed}.")
+    if not summary.clean:
         raise typer.Exit(1)
 
 

@@ -14,11 +14,12 @@ DAY: Final = 24 * HOUR
 
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
-    from hozi.accounts import drift, emergency, reviews
+    from hozi.accounts import drift, emergency, reviews, sweep
     from hozi.doors.dimse import liveness
 
     if HOZI.echo_minutes:
         regular.every(HOZI.echo_minutes * MINUTE, "echo devices", liveness.echo_all)
+    regular.every(HOUR, "accounts whose time is up", sweep.sweep)
     regular.every(5 * MINUTE, "end of emergency access", emergency.expire)
     regular.every(HOUR, "access reviews", reviews.look)
     regular.every(DAY, "drift of access", drift.run)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,9 +15,11 @@ from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
-from hozi.accounts import authorise
+from hozi.accounts import authorise, sessions
 from hozi.accounts.authorise import Denied, Who
+from hozi.choices.values import get_or_default as chosen
 from hozi.core.errors import Changed, NotThere, Refused
+from hozi.doors.console import shift
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
 from hozi.doors.http import denials, second_factor
 
@@ -63,8 +66,9 @@ class Gate:
             return HttpResponseNotAllowed(_methods(rule))
         if rule.level == "public":
             return None
-        if not request.user.is_authenticated:
+        if not request.user.is_authenticated or shift.is_over(request):
             return _to_sign_in(request)
+        _note(request)
         if rule.level == "settling":
             return None
         if second_factor.is_missing(request):
@@ -89,14 +93,14 @@ class Gate:
 
 
 class Language:
-    """In the language that the person chose, else that of the cookie or of the browser."""
+    """In the language that the person chose, else that of the cookie, of the hospital, or of the browser."""
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         person = getattr(request.user, "language", "") if request.user.is_authenticated else ""
-        chosen = person if person in LANGUAGES else translation.get_language_from_request(request)
+        chosen = person if person in LANGUAGES else _language_of(request)
         with translation.override(chosen):
             request.LANGUAGE_CODE = chosen
             response = self._respond(request)
@@ -105,6 +109,16 @@ class Language:
 
 
 LANGUAGES: Final = ("en", "sn", "nd")
+_PROBES: Final = ("/healthz", "/readyz")
+
+
+def _language_of(request: HttpRequest) -> str:
+    """English is what the hospital has when it has chosen nothing: the browser's language goes before it."""
+    if request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME) not in LANGUAGES and request.path not in _PROBES:
+        hospital = str(chosen("console.default_language"))
+        if hospital != settings.LANGUAGE_CODE:
+            return hospital
+    return translation.get_language_from_request(request)
 
 
 def address_of(request: HttpRequest) -> str:
@@ -117,6 +131,13 @@ def who_asks(request: HttpRequest, address: str) -> Who:
     if not request.user.is_authenticated or request.user.pk is None:
         return _NOBODY
     return authorise.of_person(request.user.pk, address) or _NOBODY
+
+
+def _note(request: HttpRequest) -> None:
+    """Whoever is signed in is here now: for the list of their sessions, and since idle accounts are disabled."""
+    key, browser = request.session.session_key, request.META.get("HTTP_USER_AGENT", "")
+    if key and request.user.pk is not None:
+        sessions.seen(request.user.pk, key, address_of(request) or "0.0.0.0", browser)  # noqa: S104
 
 
 def _methods(rule: Rule) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, front, home
+from hozi.doors.console import entry, facilities, facility_parts, front, home, organisations, settings, study
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -13,6 +13,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
+    *facilities.urlpatterns,
+    *facility_parts.urlpatterns,
+    *organisations.urlpatterns,
+    *settings.urlpatterns,
+    *study.urlpatterns,
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
     path("account/logout/", account.logout, name="account_logout"),

@@ -52,9 +52,20 @@ def converts(transcoder: Transcoder, path: Path) -> bool:
     return data == CT_IMPLICIT
 
 
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Workers that tests before these have started, in the same process, do not count."""
+    OTHERS.clear()
+    OTHERS.update(one.pid for one in workers())
+
+
 def workers() -> list[psutil.Process]:
     """The worker processes of this process."""
-    return [one for one in psutil.Process().children() if "hozi.core.pixels.worker" in one.cmdline()]
+    children = psutil.Process().children()
+    return [one for one in children if one.pid not in OTHERS and "hozi.core.pixels.worker" in one.cmdline()]
 
 
 def compressed(folder: Path, stream: bytes, rows: int, columns: int, bits: int = 16) -> Path:

@@ -156,6 +156,21 @@ def test_a_knock_is_dismissed(hozi: Command) -> None:
     assert hozi("device", "knocked", "--json").json == []
 
 
+def test_a_device_is_tried_and_its_sheet_is_written(hozi: Command, tmp_path: Path) -> None:
+    hozi(*CT1)
+    assert "--begin" in hozi("device", "acceptance", "CT1").err
+    begun = hozi("device", "acceptance", "CT1", "--begin").out
+    assert "The trial of CT1 (CT1 at 192.168.1.20) goes on" in begun
+    assert "It has not called yet." in begun
+    assert hozi("device", "acceptance", "CT1", "--sign").err.startswith("hozi: Not done yet: ")
+    reasons = [f"--leave-out={key}=tried by hand" for key in ("names", "call", "store", "query", "retrieve")]
+    sheet = tmp_path / "sheet.pdf"
+    signed = hozi("device", "acceptance", "CT1", *reasons, "--sign", "--remark", "Good.", "--pdf", str(sheet), "--json")
+    assert (signed.json["accepted"], signed.json["open"], signed.json["remark"]) == (True, False, "Good.")
+    assert sheet.read_bytes().startswith(b"%PDF")
+    assert "was accepted by" in hozi("device", "acceptance", "CT1").out
+
+
 def test_a_facility_is_added_and_listed(hozi: Command) -> None:
     assert hozi("facility", "add", "NORTH", "North Clinic", "--issuer", "NC").code == 0
     listed = hozi("facility", "list", "--json").json

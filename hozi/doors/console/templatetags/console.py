@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from hozi.choices import values
 from hozi.doors.console.navigation import Shown, shown
 
 register = template.Library()
@@ -133,6 +134,12 @@ def places(context: template.Context) -> list[Shown]:
     """The entries of the navigation for whoever looks; pages say where they are by ``place`` in their context."""
     request: HttpRequest = context["request"]
     return shown(request, str(context.get("place", "")))
+
+
+@register.simple_tag
+def chosen(key: str) -> str:
+    """What was chosen under Settings, as text; ``{% chosen "console.hospital_name" as hospital %}``."""
+    return str(values.get_or_default(key))
 
 
 @register.inclusion_tag("console/field.html")
