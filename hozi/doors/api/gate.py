@@ -20,7 +20,7 @@ from hozi.accounts.authorise import Denied, Who
 from hozi.accounts.permissions import BY_KEY
 from hozi.core.pace import Bucket
 from hozi.doors.api.schemas import Problem
-from hozi.doors.http import second_factor
+from hozi.doors.http import second_factor, shift
 from hozi.settings import HOZI
 
 ANYBODY: Final = "anybody"
@@ -77,7 +77,7 @@ class Session(APIKeyCookie):
 
     def __call__(self, request: HttpRequest) -> Who | None:
         """Who asks; None when nobody is signed in, or when a token was shown: that one counts."""
-        if "Authorization" in request.headers or not request.user.is_authenticated:
+        if "Authorization" in request.headers or not request.user.is_authenticated or shift.is_over(request):
             return None
         return super().__call__(request)
 

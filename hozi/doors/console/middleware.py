@@ -19,9 +19,8 @@ from hozi.accounts import authorise, sessions
 from hozi.accounts.authorise import Denied, Who
 from hozi.choices.values import get_or_default as chosen
 from hozi.core.errors import Changed, NotThere, Refused
-from hozi.doors.console import shift
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
-from hozi.doors.http import denials, second_factor
+from hozi.doors.http import denials, second_factor, shift
 
 log = logging.getLogger(__name__)
 

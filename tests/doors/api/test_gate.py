@@ -16,6 +16,7 @@ from hozi.audit.models import Event
 from hozi.core.pace import Bucket
 from hozi.doors.api import gate
 from hozi.doors.api.gate import Area
+from hozi.doors.http import shift
 from tests.doors.api.conftest import OPERATOR, Call, Caller
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +109,16 @@ def test_a_browser_without_the_second_factor_that_is_required_does_nothing(signe
     answer = browser.get("/api/devices")
     assert answer.status_code == 403
     assert "second factor" in answer.json()["detail"]
+
+
+def test_a_browser_whose_session_has_lasted_long_enough_does_nothing(
+    signed_in: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = signed_in("pacs_admin")
+    assert browser.get("/api/me").status_code == 200
+    now = shift.time.time()
+    monkeypatch.setattr(shift.time, "time", lambda: now + 40 * 24 * 3600)
+    assert browser.get("/api/me").status_code == 401
 
 
 def test_a_token_that_is_shown_counts_even_in_a_browser_that_is_signed_in(signed_in: Callable[..., Client]) -> None:
