@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, facilities, facility_parts, front, home, organisations, settings
+from hozi.doors.console import about, entry, facilities, facility_parts, front, home, organisations, settings
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *facility_parts.urlpatterns,
     *organisations.urlpatterns,
     *settings.urlpatterns,
+    *about.urlpatterns,
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
     path("account/logout/", account.logout, name="account_logout"),
