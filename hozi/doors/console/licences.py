@@ -79,7 +79,7 @@ def _licence(package: importlib.metadata.Distribution) -> str:
     said = package.metadata
     for text in [*(said.get_all("License-Expression") or []), *(said.get_all("License") or [])]:
         if text and "\n" not in text and len(text) <= 80:
-            return text
+            return str(text)
     named = [text for text in said.get_all("Classifier") or [] if text.startswith("License ::")]
     if named:
         return ", ".join(text.rsplit(" :: ", 1)[-1] for text in named)
