@@ -6,6 +6,7 @@ from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
 from hozi.doors.console import entry, front, home, settings
+from hozi.doors.console.devices import addresses as devices
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -14,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
     *settings.urlpatterns,
+    *devices.urlpatterns,
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
     path("account/logout/", account.logout, name="account_logout"),
