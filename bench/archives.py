@@ -57,6 +57,7 @@ class Home:
             "HOZI_HOME": str(self.folder / "home"),
             "HOZI_DICOM_HOST": "127.0.0.1",
             "HOZI_DICOM_PORT": str(self.port),
+            "HOZI_HTTP_BIND": "127.0.0.1:0",
         }
         return environment(**chosen, **({"HOZI_DATABASE_URL": self.database_url} if self.database_url else {}))
 

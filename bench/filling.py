@@ -58,10 +58,15 @@ class Filling:
         """Does it in one transaction; returns the number of instances."""
         from django.db import transaction
 
-        with _in_haste(), transaction.atomic():
-            for first in range(0, self._people.studies, _BATCH):
-                self._insert_studies(range(first, min(first + _BATCH, self._people.studies)))
-            return self._insert_instances()
+        from hozi.audit import chain
+
+        with in_haste():
+            with transaction.atomic():
+                for first in range(0, self._people.studies, _BATCH):
+                    self._insert_studies(range(first, min(first + _BATCH, self._people.studies)))
+                count = self._insert_instances()
+            chain.link()  # otherwise the worker would do it in the midst of what is measured
+            return count
 
     def _facts(self, study: int) -> Facts:
         """What the archive would know of an image of this study, had it come."""
@@ -85,7 +90,7 @@ class Filling:
 
     def _insert_studies(self, numbers: range) -> None:
         """Patients, studies, the words of their names, series and the values in their sequences."""
-        from hozi.archive.lookup import insert_name_words
+        from hozi.archive.lookup import insert_name_words, insert_referrals
         from hozi.archive.models import Patient, SequenceValue, Series, Study
 
         facts = {number: self._facts(number) for number in numbers}
@@ -96,12 +101,13 @@ class Filling:
         studies = Study.objects.bulk_create(self._study(number, known) for number, known in facts.items())
         for study in studies:
             insert_name_words(study)
+            insert_referrals(study)
         series = Series.objects.bulk_create(
             Series(
                 uid=images.uid("filled", number, which),
                 study=study,
                 instance_count=self._in_series,
-                **{**known.series_columns(), "number": which + 1},
+                **{**known.series_columns(), "number": which + 1, "modality": population.modality(number)},
             )
             for study, (number, known) in zip(studies, facts.items(), strict=True)
             for which in range(SERIES_A_STUDY)
@@ -111,19 +117,22 @@ class Filling:
 
     def _study(self, number: int, known: Facts) -> Study:
         from hozi.archive.models import Study
+        from hozi.core.dicom import names
 
+        referrer = population.referrer(number)
         minutes = number % STUDIES_A_DAY * (24 * 60 // STUDIES_A_DAY)
         at = datetime.strptime(population.day(number // STUDIES_A_DAY), "%Y%m%d").replace(tzinfo=UTC)
         return Study(
             uid=known.study,
             patient=self._patients[self._people.patient_of(number)],
             facility=self._facility.code,
+            department=population.department(number),
             received_at=at + timedelta(minutes=minutes),
             changed_at=at + timedelta(minutes=minutes),
             series_count=SERIES_A_STUDY,
             instance_count=SERIES_A_STUDY * self._in_series,
             **{f"patient_{name}": value for name, value in known.patient_columns().items()},
-            **known.study_columns(),
+            **{**known.study_columns(), "referring": referrer, "referring_key": names.key(referrer)},
         )
 
     def _insert_instances(self) -> int:
@@ -216,7 +225,7 @@ def _insert(model: type[Model], values: Mapping[str, Any], source: str, *, numbe
 
 
 @contextmanager
-def _in_haste() -> Iterator[None]:
+def in_haste() -> Iterator[None]:
     """Nothing is flushed meanwhile; afterwards the database is as one that has grown slowly and been looked after."""
     from django.db import connection
 

@@ -17,6 +17,9 @@ SERIES_A_STUDY = 2
 NAMESAKES = 5
 """So many patients have family names that differ in the last letter only."""
 
+REFERRERS = 97
+
+_MODALITIES = ("CR",) * 7 + ("US",) * 4 + ("CT",) * 4 + ("MR",) * 3 + ("DX", "XA")
 _FIRST_DAY = date(2018, 1, 1)
 _VOWELS = "aeiou"
 _CONSONANTS = "bcdfghjklmnprstvwyz"
@@ -69,6 +72,21 @@ def family_name(patient: int) -> str:
 def patient_name(patient: int) -> str:
     """PatientName, 16 characters."""
     return f"{family_name(patient)}^{_GIVEN[patient % len(_GIVEN)]}"
+
+
+def modality(study: int) -> str:
+    """What a study was made with: nearly all with what every hospital has, one in two hundred a mammography."""
+    return "MG" if study % 200 == 19 else _MODALITIES[study % len(_MODALITIES)]
+
+
+def department(study: int) -> str:
+    """The code of the department that made it."""
+    return {"MG": "WOMEN", "XA": "CARDIO"}.get(modality(study), "RADIO")
+
+
+def referrer(study: int) -> str:
+    """ReferringPhysicianName: one of `REFERRERS`."""
+    return patient_name(study % REFERRERS)
 
 
 def day(number: int) -> str:

@@ -6,6 +6,7 @@ roles for one facility gives them there only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -70,8 +71,7 @@ def grant(
             raise Refused(f"{person.username} is disabled: give the account back first")
         given = role_of(role)
         place, part = _where(code, department)
-        if place is not None and place.roles and given.key not in place.roles:
-            raise Refused(f"The role {given.name} is not used at {place.code}; switch it on there first", field="role")
+        _check_used(given, place)
         row = Grant(
             person=person,
             role=given,
@@ -90,6 +90,18 @@ def grant(
         row.save()
         states.tell(person, "U", who.actor, who.address, granted=told(row))
     return of(row)
+
+
+def why_not(who: Who, role: Role, place: Facility | None, referring_names: Collection[str] = ()) -> str:
+    """Why who asks could not give somebody new the role there, in words; empty: they could."""
+    person = Person(referring_names=list(referring_names))
+    try:
+        oversight.facility_in_reach(who, oversight.GRANT, place.code if place else "")
+        _check_used(role, place)
+        _check_not_more(who, Grant(person=person, role=role, facility=place))
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 def end(who: Who, number: int) -> Given:
@@ -176,8 +188,15 @@ def _check_not_more(who: Who, row: Grant) -> None:
             )
 
 
+def _check_used(role: Role, place: Facility | None) -> None:
+    if place is not None and place.roles and role.key not in place.roles:
+        raise Refused(f"The role {role.name} is not used at {place.code}; switch it on there first", field="role")
+
+
 def _check_end(who: Who, person: Person, role: Role, ends_on: date | None) -> None:
-    if ends_on is not None:
+    if ends_on is not None and ends_on != person.ends_on:
+        if person.ends_on is not None and ends_on > person.ends_on:
+            raise Refused("The last day is earlier already: change it in the account first", field="ends_on")
         oversight.check_not_last(person)
         states.change(person, ends_on=names.last_day(ends_on))
         states.tell(person, "U", who.actor, who.address, changed=["ends_on"], ends_on=ends_on.isoformat())

@@ -98,13 +98,21 @@ def accept(
 
 def mint(person: Person | None, purpose: str, actor: str) -> str:
     """A new link, within the transaction that is open; the person's earlier ones end. Returns the secret, this once."""
-    now, secret = timezone.now(), secrets.token_urlsafe(32)
+    now = timezone.now()
     if person is not None:
         Invitation.objects.filter(person=person, used_at=None, expires_at__gt=now).update(expires_at=now)
-    Invitation.objects.create(
+    row, secret = made(person, purpose, actor, now)
+    row.save()
+    return secret
+
+
+def made(person: Person | None, purpose: str, actor: str, now: datetime) -> tuple[Invitation, str]:
+    """A new link as a row that is not written yet, and its secret."""
+    secret = secrets.token_urlsafe(32)
+    row = Invitation(
         person=person, purpose=purpose, hash=_hash(secret), made_at=now, made_by=actor[:128], expires_at=now + VALID
     )
-    return secret
+    return row, secret
 
 
 def path(secret: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from django.db import transaction
 from django.utils import timezone
@@ -118,6 +118,7 @@ def admit(
 ) -> Account:
     """Approves, gives the role that was asked for (or this one, there), and invites: all of it, or nothing."""
     with transaction.atomic():
+        oversight.hold_still()
         person = oversight.person(who, APPROVE, number, version=version)
         if person.state == State.REQUESTED:
             person = _approved(who, number, None)
@@ -175,13 +176,6 @@ def reactivate(who: Who, number: int, *, version: int | None = None) -> Account:
         else:
             _move(who, person, State.APPROVED)
     return _account(person)
-
-
-def seen(number: int) -> None:
-    """The person is here now; written at most once in five minutes."""
-    now = timezone.now()
-    recent = now - timedelta(minutes=5)
-    Person.objects.filter(pk=number).exclude(last_seen_at__gt=recent).update(last_seen_at=now)
 
 
 def _approved(who: Who, number: int, version: int | None) -> Person:

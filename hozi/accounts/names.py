@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from typing import Final
 
@@ -21,23 +21,33 @@ _PHONE: Final = re.compile(r"\+?[0-9][0-9 ()/-]{4,30}")
 
 def username(text: str, *, taken_by: int = 0) -> str:
     """The name to sign in with, as it is kept. Raises Refused when it will not do, or somebody else has it."""
+    name = shaped_username(text)
+    if Person.objects.filter(username__iexact=name).exclude(pk=taken_by).exists():
+        raise Refused(f"Somebody else signs in as {name} already; choose another name", field="username")
+    return name
+
+
+def shaped_username(text: str) -> str:
+    """The name to sign in with, as it is kept, whoever has it. Raises Refused when it will not do."""
     name = text.strip().lower()
     if not _USERNAME.fullmatch(name):
         raise Refused(
             "A name to sign in with has 2 to 64 letters (a to z), digits, dots, - and _, for example t.moyo",
             field="username",
         )
-    if Person.objects.filter(username__iexact=name).exclude(pk=taken_by).exists():
-        raise Refused(f"Somebody else signs in as {name} already; choose another name", field="username")
     return name
 
 
-def username_for(full_name: str) -> str:
-    """A name to sign in with, made from the name that people read: ``tendai.moyo``; one that nobody has yet."""
+def username_for(full_name: str, taken: Collection[str] | None = None) -> str:
+    """A name to sign in with, made from the name that people read: ``tendai.moyo``; one that is not ``taken``.
+
+    Without ``taken``: one that nobody has.
+    """
     plain = unicodedata.normalize("NFKD", full_name).encode("ascii", "ignore").decode().lower()
     base = ".".join(re.findall(r"[a-z0-9]+", plain))[:56] or "person"
     base = base if len(base) > 1 else f"{base}.1"
-    taken = set(Person.objects.filter(username__istartswith=base).values_list("username", flat=True))
+    if taken is None:
+        taken = set(Person.objects.filter(username__istartswith=base).values_list("username", flat=True))
     return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}{n}") not in taken)
 
 
@@ -56,6 +66,14 @@ def full_name(text: str) -> str:
 
 def email(text: str, *, taken_by: int = 0) -> str:
     """The address, or an empty text. Raises Refused when it is none, or somebody else has it."""
+    address = shaped_email(text)
+    if address and Person.objects.filter(email__iexact=address).exclude(pk=taken_by).exists():
+        raise Refused("Somebody else has that e-mail address already", field="email")
+    return address
+
+
+def shaped_email(text: str) -> str:
+    """The address, whoever has it, or an empty text. Raises Refused when it is none."""
     address = text.strip()
     if not address:
         return ""
@@ -65,8 +83,6 @@ def email(text: str, *, taken_by: int = 0) -> str:
         raise Refused("That is no e-mail address", field="email") from None
     if len(address) > 254:
         raise Refused("An e-mail address has 254 characters at most", field="email")
-    if Person.objects.filter(email__iexact=address).exclude(pk=taken_by).exists():
-        raise Refused("Somebody else has that e-mail address already", field="email")
     return address
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.apps import apps
+from django.utils import timezone
+
+from hozi.accounts.models import Person
+
+_PAUSE: Final = 300.0
+_MOST_NOTED: Final = 10_000
+
+_lock = threading.Lock()
+_noted: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +37,24 @@ def listed(person: int) -> list[Session]:
     rows = _rows()
     if rows is None:
         return []
-    found = sorted(rows.purge_and_list(_as_user(person)), key=lambda row: row.last_seen_at, reverse=True)
+    found = sorted(rows.purge_and_list(Person(pk=person)), key=lambda row: row.last_seen_at, reverse=True)
     return [Session(row.pk, row.session_key, row.ip, row.user_agent, row.created_at, row.last_seen_at) for row in found]
+
+
+def seen(person: int, key: str, address: str, browser: str) -> None:
+    """The person is here now, in that session (``key``): written once in five minutes at most."""
+    now = time.monotonic()
+    with _lock:
+        if now - _noted.get(key, -_PAUSE) < _PAUSE:
+            return
+        if len(_noted) >= _MOST_NOTED:
+            _noted.clear()
+        _noted[key] = now
+    rows, at = _rows(), timezone.now()
+    Person.objects.filter(pk=person).exclude(last_seen_at__gt=at - timedelta(seconds=_PAUSE)).update(last_seen_at=at)
+    if rows is not None:
+        about = {"user_id": person, "ip": address, "user_agent": browser[:200], "last_seen_at": at}
+        rows.update_or_create(session_key=key, defaults=about)
 
 
 def end(person: int, session: int) -> bool:
@@ -55,9 +82,3 @@ def _rows() -> Any:
         return None
     table: Any = apps.get_model("usersessions.UserSession")
     return table.objects
-
-
-def _as_user(person: int) -> Any:
-    from hozi.accounts.models import Person
-
-    return Person(pk=person)

@@ -14,7 +14,7 @@ from functools import reduce
 from operator import and_, or_
 from typing import Any, Final, TypeAlias
 
-from django.db.models import CharField, Exists, Lookup, OuterRef, Q
+from django.db.models import BigAutoField, CharField, Exists, Lookup, OuterRef, Q
 
 from hozi.archive.models import Instance, NameWord, SequenceValue, Series, Study
 from hozi.core.dicom import matching
@@ -46,9 +46,10 @@ class Wild(Lookup):
 _LIKE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_", "*": "%", "?": "_"})
 
 
+@BigAutoField.register_lookup
 @CharField.register_lookup
 class Among(Lookup):
-    """One of any number of texts, as one parameter: databases limit how many parameters there may be."""
+    """One of any number of texts or row ids, as one parameter: databases limit how many parameters there may be."""
 
     lookup_name = "among"
     prepare_rhs = False

@@ -91,7 +91,10 @@ class Study(models.Model):
     changed_at = models.DateTimeField()
 
     class Meta:
-        indexes = _name_groups("study", "patient_")
+        indexes = [
+            *_name_groups("study", "patient_"),
+            models.Index(fields=["identity_removed"], condition=models.Q(identity_removed=True), name="study_veiled"),
+        ]
 
     def __str__(self) -> str:
         return self.uid
@@ -140,6 +143,9 @@ class Series(models.Model):
     number = models.BigIntegerField(null=True)
     instance_count = models.PositiveIntegerField(default=0)
     attributes = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["modality", "study"], name="series_of_modality")]
 
     def __str__(self) -> str:
         return self.uid
@@ -248,7 +254,10 @@ class ExceptionCase(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["reason", "sha256", "sop_instance_uid"], name="exception_once")]
-        indexes = [models.Index(fields=["state", "reason"], name="exception_open")]
+        indexes = [
+            models.Index(fields=["state", "reason"], name="exception_open"),
+            models.Index(fields=["study_uid"], condition=models.Q(state="open"), name="exception_of_study"),
+        ]
 
     def __str__(self) -> str:
         return f"exception {self.pk}: {self.reason}"
@@ -274,8 +283,28 @@ class Correction(models.Model):
     undone_at = models.DateTimeField(null=True)
     undone_by = models.CharField(max_length=128, default="")
 
+    class Meta:
+        indexes = [models.Index(fields=["level"], condition=models.Q(undone_at=None), name="correction_in_force")]
+
     def __str__(self) -> str:
         return f"correction {self.pk} of {self.level} {self.uid}"
+
+
+class SavedFilter(models.Model):
+    """What one person looks for often, under a name of their own.
+
+    Holds patient data: whatever they look for, perhaps a name or a number.
+    """
+
+    person = models.PositiveBigIntegerField()
+    name = models.CharField(max_length=64)
+    filters = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "name"], name="saved_filter_once")]
+
+    def __str__(self) -> str:
+        return f"saved filter {self.pk}"
 
 
 class Commitment(models.Model):

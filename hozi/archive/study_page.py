@@ -234,7 +234,15 @@ def _head(who: Who, study: Study) -> StudyHead:
 def series_lines(who: Who, pk: int, *, after: str = "", most: int = 50) -> list[SeriesLine]:
     """The series of a study in the order of their numbers, those behind the line with the key ``after``."""
     study = study_of(who, SEE, pk)
-    rows = list(_in_order(_series(who, study), after)[:most])
+    return _series_lines(list(_in_order(_series(who, study), after)[:most]))
+
+
+def series_line(who: Who, pk: int) -> SeriesLine:
+    """One series. Raises as `study_of` does."""
+    return _series_lines([series_of(who, SEE, pk)])[0]
+
+
+def _series_lines(rows: Sequence[Series]) -> list[SeriesLine]:
     kinds: dict[int, list[_Kind]] = {}
     groups = Instance.objects.filter(series__in=rows).values_list("series_id", "sop_class").order_by()
     for series, *told in groups.annotate(count=Count("pk"), first=Min("received_at"), last=Max("received_at")):
@@ -263,7 +271,7 @@ def _series_line(row: Series, kinds: Sequence[_Kind]) -> SeriesLine:
         instance_count=row.instance_count,
         first_received_at=min((kind.first for kind in kinds), default=None),
         last_received_at=max((kind.last for kind in kinds), default=None),
-        kinds=tuple((sop_classes.name(kind.sop_class), kind.objects) for kind in most_first),
+        kinds=tuple((kind_of(kind.sop_class), kind.objects) for kind in most_first),
         key=_key(row),
     )
 
@@ -277,13 +285,18 @@ def instance_lines(who: Who, series: int, *, after: str = "", most: int = 100) -
             pk=one.pk,
             uid=one.uid,
             number=one.number,
-            kind=sop_classes.name(one.sop_class),
+            kind=kind_of(one.sop_class),
             received_at=one.received_at,
             bytes=one.stored.length,
             key=_key(one),
         )
         for one in found
     ]
+
+
+def kind_of(sop_class: str) -> str:
+    """What people call objects of a SOP class."""
+    return sop_classes.name(sop_class).removesuffix(" Storage")
 
 
 def _in_order(rows: QuerySet[Any], after: str) -> QuerySet[Any]:

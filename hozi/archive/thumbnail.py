@@ -31,7 +31,7 @@ from hozi.core.dicom import directory, syntaxes
 from hozi.core.pixels.pool import TranscodeFailed, Workers
 from hozi.settings import HOZI
 
-SIZE: Final = 160
+SIZE: Final = 144
 """Pixels, the longer side."""
 _VERSION: Final = 1
 """Another number for another way of drawing: pictures that were kept are not used any more."""

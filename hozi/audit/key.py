@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from hozi.core.errors import HoziError
-from hozi.settings import HOZI, make_key
+from hozi.keys import make_key
+from hozi.settings import HOZI
 
 _BYTES: Final = 32
 _CHECKED: Final = b"the audit key of this archive"

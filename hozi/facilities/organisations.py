@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -17,12 +17,16 @@ from hozi.facilities.names import name as _name
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """An organisation. ``profile`` says what kind of customer it is (`profiles.py`); ``facilities`` counts its own."""
+    """An organisation. ``profile`` says what kind of customer it is (`profiles.py`); ``facilities`` counts its own.
+
+    ``id`` is the number of its row: names change.
+    """
 
     name: str
     profile: str = ""
     facilities: int = 0
     version: int = 1
+    id: int = field(default=0, compare=False)
 
 
 def add(name: str, profile: str = "", *, actor: str, address: str = "") -> Runner:
@@ -31,7 +35,7 @@ def add(name: str, profile: str = "", *, actor: str, address: str = "") -> Runne
     with transaction.atomic():
         _save(row)
         _audit("C", {"organisation": row.name, "profile": row.profile}, actor, address)
-    return Runner(row.name, row.profile)
+    return Runner(row.name, row.profile, id=row.pk)
 
 
 def change(
@@ -61,7 +65,7 @@ def change(
             row.version += 1
             _save(row, "new_name")
             _audit("U", {"organisation": before["name"], "changed": changed}, actor, address)
-    return Runner(row.name, row.profile, row.facilities.count(), row.version)
+    return Runner(row.name, row.profile, row.facilities.count(), row.version, row.pk)
 
 
 def remove(name: str, *, actor: str, address: str = "") -> None:
@@ -77,7 +81,15 @@ def remove(name: str, *, actor: str, address: str = "") -> None:
 def listed() -> list[Runner]:
     """All organisations, by name."""
     rows = Organisation.objects.annotate(count=Count("facilities")).order_by("name")
-    return [Runner(row.name, row.profile, row.count, row.version) for row in rows]
+    return [Runner(row.name, row.profile, row.count, row.version, row.pk) for row in rows]
+
+
+def get(number: int) -> Runner:
+    """The organisation in the row of that number. Raises NotThere."""
+    row = Organisation.objects.filter(pk=number).first()
+    if row is None:
+        raise NotThere("There is no such organisation")
+    return Runner(row.name, row.profile, row.facilities.count(), row.version, row.pk)
 
 
 def row_of(name: str, *, lock: bool = False) -> Organisation:
@@ -93,8 +105,8 @@ def _facilities(count: int) -> str:
     return "1 facility" if count == 1 else f"{count} facilities"
 
 
-def _save(row: Organisation, field: str = "name") -> None:
-    taken = Refused(f"There is an organisation {row.name!r} already", field=field)
+def _save(row: Organisation, about: str = "name") -> None:
+    taken = Refused(f"There is an organisation {row.name!r} already", field=about)
     if Organisation.objects.filter(name=row.name).exclude(pk=row.pk).exists():
         raise taken
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from hozi.audit.record import Type
 from hozi.core.errors import Changed, NotThere, Refused
@@ -111,10 +111,38 @@ def change(
     return get(row.code)
 
 
-def listed(within: Collection[str] | None = None) -> list[Place]:
-    """All facilities, by code; ``within`` (codes): only those of them."""
+def listed(
+    within: Collection[str] | None = None,
+    *,
+    search: str = "",
+    level: str = "",
+    province: str = "",
+    after: str = "",
+    most: int | None = None,
+) -> list[Place]:
+    """Facilities, by code; ``within`` (codes): only those of them.
+
+    ``search`` is a part of the code, name, district or registry code; ``level`` and ``province`` are keys. A page
+    begins behind the code ``after`` and has at most ``most``.
+    """
     found = _rows() if within is None else _rows().filter(code__in=within)
-    return [_place(row) for row in found.order_by("code")]
+    if search.strip():
+        part = search.strip()
+        named = Q(code__icontains=part) | Q(name__icontains=part)
+        found = found.filter(named | Q(district__icontains=part) | Q(registry_code__icontains=part))
+    if level:
+        found = found.filter(level=level)
+    if province:
+        found = found.filter(province=province)
+    rows = found.filter(code__gt=after).order_by("code")
+    return [_place(row) for row in (rows if most is None else rows[:most])]
+
+
+def bare(within: Collection[str] | None = None, most: int = 2) -> list[tuple[str, str]]:
+    """Code and name of facilities that have neither a profile nor departments yet: nobody has set them up."""
+    found = Facility.objects.filter(profile="", departments=None)
+    found = found if within is None else found.filter(code__in=within)
+    return list(found.order_by("code").values_list("code", "name")[:most])
 
 
 def get(code: str, within: Collection[str] | None = None) -> Place:

@@ -292,18 +292,6 @@ def test_a37_nobody_takes_over_an_account_that_may_do_more(north: str, somebody:
     assert lifecycle.suspend(desk, reader.person, "on leave").state == "suspended"  # type: ignore[arg-type]
 
 
-def test_seen_is_written_once_in_five_minutes(somebody: Somebody) -> None:
-    rumbi = somebody("rumbi", "radiographer")
-    assert rumbi.person is not None
-    lifecycle.seen(rumbi.person)
-    first = row(rumbi).last_seen_at
-    lifecycle.seen(rumbi.person)
-    assert row(rumbi).last_seen_at == first
-    Person.objects.update(last_seen_at=timezone.now() - timedelta(minutes=6))
-    lifecycle.seen(rumbi.person)
-    assert row(rumbi).last_seen_at > first  # type: ignore[operator]
-
-
 def test_after_the_last_day_nothing_is_allowed_whether_swept_or_not(somebody: Somebody, admin: Who) -> None:
     student = somebody("sihle", "student")
     assert student.person is not None

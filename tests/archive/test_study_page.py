@@ -56,11 +56,11 @@ def test_it_says_whose_study_it_is_and_what_is_in_it(study: Study) -> None:
         (1, "CT", "Axial", 2),
         (2, "CT", "Scout", 1),
     ]
-    assert lines[0].kinds == (("CT Image Storage", 2),)
+    assert lines[0].kinds == (("CT Image", 2),)
     assert lines[0].first_received_at and lines[0].last_received_at
     objects = instance_lines(RADIOGRAPHER, lines[0].pk)
     assert [one.number for one in objects] == [1, 2]
-    assert objects[0].kind == "CT Image Storage"
+    assert objects[0].kind == "CT Image"
 
 
 def test_opening_it_is_in_the_audit(study: Study) -> None:

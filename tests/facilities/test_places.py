@@ -8,7 +8,7 @@ import pytest
 
 from hozi.audit.models import Event
 from hozi.core.errors import Changed, NotThere, Refused
-from hozi.facilities import devices, organisations, places
+from hozi.facilities import departments, devices, organisations, places
 from hozi.facilities.places import Place
 
 pytestmark = pytest.mark.django_db
@@ -167,3 +167,26 @@ def test_what_is_out_of_reach_is_not_there() -> None:
     with pytest.raises(NotThere) as missing:
         places.get("MAINS", {"NORTH"})
     assert str(beyond.value).replace("MAIN", "MAINS") == str(missing.value)
+
+
+def test_a_list_is_searched_filtered_and_paged() -> None:
+    places.add("BUHERA", "Buhera Hospital", level="DISTRICT", registry_code="ZW020145", actor=ADMIN)
+    places.add("CHIPINGE", "A clinic", level="CLINIC", province="02", district="Chipinge", actor=ADMIN)
+
+    def codes(**wanted: Any) -> list[str]:
+        return [place.code for place in places.listed(**wanted)]
+
+    assert codes() == ["BUHERA", "CHIPINGE", "MAIN"]
+    assert codes(search=" hosp") == codes(search="zw02") == codes(level="DISTRICT") == ["BUHERA"]
+    assert codes(search="chipinge") == codes(province="02", level="CLINIC") == ["CHIPINGE"]
+    assert codes(province="02") == codes(most=2) == ["BUHERA", "CHIPINGE"]
+    assert codes(after="BUHERA", most=1) == ["CHIPINGE"]
+    assert codes(within={"MAIN"}, search="Buhera") == []
+
+
+def test_it_says_which_facilities_nobody_has_set_up() -> None:
+    places.add("NORTH", "North Clinic", actor=ADMIN)
+    assert places.bare() == [("MAIN", "Main facility"), ("NORTH", "North Clinic")]
+    departments.add("MAIN", "CT", "CT", actor=ADMIN)
+    assert places.bare() == [("NORTH", "North Clinic")]
+    assert places.bare({"MAIN"}) == []

@@ -59,6 +59,7 @@ class Program:
             "HOZI_HOME": str(self.home),
             "HOZI_DICOM_HOST": "127.0.0.1",
             "HOZI_DICOM_PORT": "0",
+            "HOZI_HTTP_BIND": "127.0.0.1:0",
             "HOZI_MAX_ASSOCIATIONS_PER_ADDRESS": "64",
         }
 

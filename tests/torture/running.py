@@ -48,6 +48,7 @@ class Archive:
             "HOZI_DATABASE_URL": database_url,
             "HOZI_DICOM_HOST": "127.0.0.1",
             "HOZI_DICOM_PORT": str(self.port),
+            "HOZI_HTTP_BIND": "127.0.0.1:0",
             **settings,
         }
         self.storage = Path(settings.get("HOZI_STORAGE_URL", str(home)).removeprefix("file://"))

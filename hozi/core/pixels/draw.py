@@ -27,9 +27,9 @@ from hozi.core.pixels.decode import Layout
 
 Array = NDArray[Any]
 
-MOST_BYTES: Final = 9_000
+MOST_BYTES: Final = 7_000
 """A picture has at most so many bytes; it loses quality until it does."""
-_QUALITIES: Final = (78, 60, 40, 20, 8)
+_QUALITIES: Final = (70, 55, 40, 20, 8)
 _STEP_PIXELS: Final = 4
 """A first, cheap reduction leaves so many times the pixels that are wanted, a side."""
 

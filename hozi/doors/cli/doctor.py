@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hozi.doors.cli import preflight, preflight_network
+from hozi.doors.cli import preflight, preflight_network, preflight_web
 from hozi.doors.cli.output import AsJson, printable, say, say_json
 from hozi.doors.cli.preflight import Finding
 from hozi.doors.cli.prepare import load
@@ -60,6 +60,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
         preflight.clock,
         preflight_network.ports,
         preflight_network.tls,
+        preflight_web.port,
+        preflight_web.tls,
+        preflight_web.key,
+        preflight_web.files,
         preflight.database,
     ]
     for check in checks:

@@ -66,7 +66,15 @@ def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _speaks_of_no_patient(record: logging.LogRecord) -> bool:
-    """Both quote the values of elements: pydicom's own log, and its Python warnings."""
+    """Both quote the values of elements: pydicom's own log, and its Python warnings. Django quotes addresses.
+
+    Of Django's lines about requests, errors stay, without what was asked for: the access log has the rest.
+    """
+    if record.name in ("django.request", "django.server") or record.name.startswith("django.security"):
+        record.msg, record.args = "a page failed", ()
+        for name in ("request", "status_code"):
+            record.__dict__.pop(name, None)
+        return record.levelno >= logging.ERROR and record.name == "django.request"
     return record.name.partition(".")[0] != "pydicom" and record.name != "py.warnings"
 
 

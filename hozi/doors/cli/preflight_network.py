@@ -33,13 +33,14 @@ def ports(settings: Settings) -> Iterator[Finding]:
         wanted.append(("tls_port", "TLS port", settings.dicom_tls_port))
     for key, about, port in wanted:
         own = held.get(key)
-        if own and (port in (0, own)) and _is_hozi(held.get("pid")):
+        if own and (port in (0, own)) and is_hozi(held.get("pid")):
             yield Finding("ok", about, f"{own} is held by Hozi itself (process {held['pid']})")
         else:
-            yield _can_listen(about, settings.dicom_host, port)
+            yield can_listen(about, settings.dicom_host, port)
 
 
-def _can_listen(about: str, host: str, port: int) -> Finding:
+def can_listen(about: str, host: str, port: int, setting: str = "HOZI_DICOM_HOST") -> Finding:
+    """Whether this account can listen there now; ``setting`` names what would change it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,18 +48,18 @@ def _can_listen(about: str, host: str, port: int) -> Finding:
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
-            return _cannot_listen(about, host, port, error)
+            return _cannot_listen(about, host, port, error, setting)
     return Finding("ok", about, f"{port or 'any port'} is free")
 
 
-def _cannot_listen(about: str, host: str, port: int, error: OSError) -> Finding:
+def _cannot_listen(about: str, host: str, port: int, error: OSError, setting: str) -> Finding:
     if error.errno == errno.EADDRINUSE:
         advice = f"end it, or choose another port; {_who_listens(port)}"
         return Finding("fail", about, f"{port} is in use by another program", advice)
     if error.errno == errno.EACCES:
         advice = "ports below 1024 need a privilege: choose a higher one, or grant CAP_NET_BIND_SERVICE"
         return Finding("fail", about, f"{port} is not allowed for this account", advice)
-    advice = "set HOZI_DICOM_HOST to an address of this machine, or to 0.0.0.0 for all of them"
+    advice = f"set {setting} to an address of this machine, or to 0.0.0.0 for all of them"
     return Finding("fail", about, f"cannot listen on {host}: {error.strerror}", advice)
 
 
@@ -72,7 +73,8 @@ def _who_listens(port: int) -> str:
     return f"`ss -ltnp 'sport = :{port}'` as root says which it is"
 
 
-def _is_hozi(pid: object) -> bool:
+def is_hozi(pid: object) -> bool:
+    """Whether a process of Hozi has that number."""
     try:
         return isinstance(pid, int) and "hozi" in " ".join(psutil.Process(pid).cmdline())
     except psutil.Error:
@@ -114,20 +116,23 @@ def tls(settings: Settings) -> Iterator[Finding]:
             "the key must belong to the certificate; all are PEM",
         )
         return
-    yield from _validity(certificate)
-    yield from _validity(ca)
+    yield from validity(certificate)
+    yield from validity(ca)
 
 
-def _validity(file: Path) -> Iterator[Finding]:
+def validity(
+    file: Path, about: str = "TLS", advice: str = "renew it: no device can connect over TLS"
+) -> Iterator[Finding]:
+    """Until when the certificates in the file are valid; ``advice`` is for one that has expired."""
     now = datetime.now(UTC)
     certificates = x509.load_pem_x509_certificates(file.read_bytes())
     end = min(certificate.not_valid_after_utc for certificate in certificates)
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     if begin > now:
-        yield Finding("fail", "TLS", f"{file} is valid from {begin:%d %b %Y} only", "check the clock, or renew it")
+        yield Finding("fail", about, f"{file} is valid from {begin:%d %b %Y} only", "check the clock, or renew it")
     elif end <= now:
-        yield Finding("fail", "TLS", f"{file} expired on {end:%d %b %Y}", "renew it: no device can connect over TLS")
+        yield Finding("fail", about, f"{file} expired on {end:%d %b %Y}", advice)
     elif end - now < EXPIRES_SOON:
-        yield Finding("warn", "TLS", f"{file} expires on {end:%d %b %Y}", "renew it before")
+        yield Finding("warn", about, f"{file} expires on {end:%d %b %Y}", "renew it before")
     else:
-        yield Finding("ok", "TLS", f"{file} is valid until {end:%d %b %Y}")
+        yield Finding("ok", about, f"{file} is valid until {end:%d %b %Y}")

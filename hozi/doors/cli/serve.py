@@ -18,10 +18,11 @@ from hozi.doors.cli.output import AsJson, say, say_json
 from hozi.doors.cli.prepare import WrongSettings, alone, load, migrate, open_home, run_folder
 
 if TYPE_CHECKING:
+    from hozi.doors.cli.preflight import Finding
     from hozi.settings import Settings
 
-PARTS = ("dimse", "worker")
-"""What runs: the DICOM listener, and the worker that does durable jobs."""
+PARTS = ("dimse", "web", "worker")
+"""What runs: the DICOM listener, the console, and the worker that does durable jobs."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    only: Annotated[str, typer.Option(help="Run these parts only: dimse, worker, or both with a comma.")] = "",
+    only: Annotated[str, typer.Option(help="Run these parts only: dimse, web, worker; several with commas.")] = "",
     supervisor: Annotated[int, typer.Option(hidden=True)] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -56,29 +57,34 @@ def serve(
     if not supervisor:
         for variable, advice in unknown_variables().items():
             log.warning("no such setting", variable=variable, advice=advice)
-    if "dimse" in parts:
-        _check_tls(settings)
+    _check_tls(settings, parts)
     with alone(run / f"{name}.lock", what):
         if migrate(settings):
             log.info("database brought up to date")
         _check_audit_key()
         if len(parts) == 1:
-            run_part(name, settings, stop)
+            run_part(name, settings, stop, as_json=as_json)
         else:
             watch = supervise.Supervisor(parts, run, stop, lambda part: _command(part, as_json))
             watch.run(lambda: _banner(settings, run, as_json))
 
 
-def _check_tls(settings: Settings) -> None:
+def _check_tls(settings: Settings, parts: list[str]) -> None:
     """Says what is wrong with the certificates before anything starts, not in a part that starts again and again."""
-    from hozi.doors.cli import preflight_network
+    from hozi.doors.cli import preflight_network, preflight_web
 
-    for finding in preflight_network.tls(settings):
-        if finding.state == "fail" and settings.dicom_tls_port is not None:
-            raise WrongSettings(f"TLS: {finding.found}: {finding.advice}")
+    findings: list[Finding] = []
+    if "dimse" in parts and settings.dicom_tls_port is not None:
+        findings += preflight_network.tls(settings)
+    if "web" in parts:
+        findings += preflight_web.tls(settings)
+        findings += preflight_web.key(settings)
+    for finding in findings:
+        if finding.state == "fail":
+            raise WrongSettings(f"{finding.about}: {finding.found}: {finding.advice}")
 
 
-def run_part(part: str, settings: Settings, stop: threading.Event) -> None:
+def run_part(part: str, settings: Settings, stop: threading.Event, *, as_json: bool = False) -> None:
     """Runs one part in this process until ``stop`` is set. ``run/<part>.json`` says that it is ready, and its ports."""
     file = run_folder(settings) / f"{part}.json"
     file.unlink(missing_ok=True)
@@ -94,6 +100,10 @@ def run_part(part: str, settings: Settings, stop: threading.Event) -> None:
             from hozi.doors.dimse import server
 
             server.run(stop, ready)
+        elif part == "web":
+            from hozi.doors.cli import web
+
+            web.run(settings, stop, ready, as_json=as_json or None)
         else:
             # Registers the handlers of the jobs that this worker can do.
             from hozi.doors.cli import routine
@@ -132,18 +142,30 @@ def _command(part: str, as_json: bool) -> list[str]:
     return [*serve, "--json"] if as_json else serve
 
 
-def ports(run: Path) -> dict[str, Any]:
-    """What the listener said about itself when it was ready: ``pid``, ``port``, ``tls_port``; empty when it is not."""
+def ports(run: Path, part: str = "dimse") -> dict[str, Any]:
+    """What a part said about itself when it was ready: ``pid``, ``port`` ...; empty when it is not."""
     try:
-        facts: dict[str, Any] = json.loads((run / "dimse.json").read_text())
+        facts: dict[str, Any] = json.loads((run / f"{part}.json").read_text())
     except (OSError, ValueError):
         return {}
     return facts
 
 
+def _setup_link(console: str) -> str | None:
+    """The link that makes the first administrator, while nobody can administer; each start makes a new one."""
+    from django.db import connections
+
+    from hozi.accounts import invitations
+
+    secret = invitations.setup_link() if console else None
+    connections.close_all()
+    return f"{console.rstrip('/')}{invitations.path(secret)}" if secret else None
+
+
 def _banner(settings: Settings, run: Path, as_json: bool) -> None:
-    facts = ports(run)
+    facts, web = ports(run), ports(run, "web")
     tls_port = facts.get("tls_port")
+    link = _setup_link(str(web.get("url", "")))
     if as_json:
         say_json(
             {
@@ -151,11 +173,18 @@ def _banner(settings: Settings, run: Path, as_json: bool) -> None:
                 "host": settings.dicom_host,
                 "port": facts.get("port"),
                 "tls_port": tls_port,
+                "console": web.get("url"),
+                "setup_link": link,
                 "home": settings.home.absolute(),
             }
         )
     else:
         say("Hozi is ready.")
+        if web:
+            say(f"  console    {web['url']}")
+        if link:
+            say(f"  begin      {link}")
+            say("             (nobody can administer it yet: this link makes the first administrator, once)")
         say(f"  DICOM      AE title {settings.ae_title}, address {settings.dicom_host}, port {facts.get('port')}")
         say(f"  DICOM TLS  {f'port {tls_port}' if tls_port else 'switched off (HOZI_DICOM_TLS_PORT)'}")
         say(f"  home       {settings.home.absolute()}")

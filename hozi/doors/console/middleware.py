@@ -15,7 +15,7 @@ from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
-from hozi.accounts import authorise
+from hozi.accounts import authorise, sessions
 from hozi.accounts.authorise import Denied, Who
 from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.choices.values import get_or_default as chosen
@@ -68,6 +68,7 @@ class Gate:
             return None
         if not request.user.is_authenticated or shift.is_over(request):
             return _to_sign_in(request)
+        _note(request)
         if rule.level == "settling":
             return None
         if second_factor.is_missing(request):
@@ -130,6 +131,13 @@ def who_asks(request: HttpRequest, address: str) -> Who:
     if not request.user.is_authenticated or request.user.pk is None:
         return _NOBODY
     return authorise.of_person(request.user.pk, address) or _NOBODY
+
+
+def _note(request: HttpRequest) -> None:
+    """Whoever is signed in is here now: for the list of their sessions, and since idle accounts are disabled."""
+    key, browser = request.session.session_key, request.META.get("HTTP_USER_AGENT", "")
+    if key and request.user.pk is not None:
+        sessions.seen(request.user.pk, key, address_of(request) or "0.0.0.0", browser)  # noqa: S104
 
 
 def _methods(rule: Rule) -> list[str]:

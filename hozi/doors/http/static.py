@@ -21,12 +21,13 @@ def collected() -> bool:
 class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Names with a hash in them where files were collected; plain names where they were not.
 
-    Where they were, a name that is not among them is an error: a page must not ask for a file that is not there.
+    A file that is not among the collected ones (collected for an earlier version, say) keeps its plain name: a page
+    without its looks is of more use than an error.
     """
 
     def stored_name(self, name: str) -> str:
         """The name under which browsers find the file."""
-        return str(super().stored_name(name)) if self.hashed_files else name
+        return str(super().stored_name(name)) if self.hash_key(self.clean_name(name)) in self.hashed_files else name
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]

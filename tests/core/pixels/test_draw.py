@@ -73,7 +73,8 @@ def test_pixels_in_big_endian_and_deflated_ones_look_the_same(tmp_path: Path) ->
 def test_the_window_of_the_object_is_used_on_rescaled_values(tmp_path: Path) -> None:
     told = {"RescaleSlope": "2", "RescaleIntercept": "-4000", "WindowCenter": ["0", "9"], "WindowWidth": ["400", "9"]}
     picture = drawn(grey(**told), tmp_path)
-    assert corners(picture) == (0, 255)
+    left, right = corners(picture)
+    assert left < 5 and right > 250
     columns = picture[32].astype(int)
     assert columns[28] < 20 and columns[36] > 235  # 400 of 8000 values: three columns from black to white
     soft = drawn(grey(**told, VOILUTFunction="SIGMOID"), tmp_path)[32].astype(int)
@@ -161,7 +162,8 @@ def test_of_many_frames_the_middle_one_is_drawn(tmp_path: Path) -> None:
     bits[1, :, 32:] = 1
     packed = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
     told = {"Rows": 64, "Columns": 64, "BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "NumberOfFrames": 3}
-    assert corners(drawn(image(**told, PixelData=packed), tmp_path)) == (0, 255)
+    left, right = corners(drawn(image(**told, PixelData=packed), tmp_path))
+    assert left < 5 and right > 250
 
 
 def test_compressed_frames_are_decoded(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     """Runs `python -m hozi` in an environment of its own."""
     return subprocess.run(
         [sys.executable, "-m", "hozi", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOZI_HTTP_BIND": "127.0.0.1:0", **environment},
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -48,6 +49,7 @@ class Archive:
             "HOZI_DATABASE_URL": database,
             "HOZI_DICOM_HOST": "127.0.0.1",
             "HOZI_DICOM_PORT": "0",
+            "HOZI_HTTP_BIND": "127.0.0.1:0",
         }
         self.processes: list[subprocess.Popen[str]] = []
 
@@ -131,7 +133,7 @@ def test_a_device_knocks_is_admitted_and_answered_and_everything_stops_cleanly(a
     assert (knock["calling_ae"], knock["reason"], knock["address"]) == ("CT1", "calling-ae", "127.0.0.1")
     assert archive.run("device", "admit", str(knock["number"]), "CT1").returncode == 0
     wait_for(lambda: echoes(port))
-    parts = [archive.ready(part)["pid"] for part in ("dimse", "worker")]
+    parts = [archive.ready(part)["pid"] for part in ("dimse", "web", "worker")]
     assert archive.run("doctor").returncode == 0
 
     process.terminate()
@@ -142,6 +144,7 @@ def test_a_device_knocks_is_admitted_and_answered_and_everything_stops_cleanly(a
     banner = json.loads(out)
     assert (banner["ae_title"], banner["port"], banner["tls_port"]) == ("HOZI", port, None)
     assert banner["home"] == str(archive.home)
+    assert banner["console"].startswith("http://127.0.0.1:")
     events = [json.loads(line) for line in err.splitlines()]
     assert {"ready", "stopped"} <= {event["event"] for event in events}
     assert "Traceback" not in err
@@ -150,7 +153,7 @@ def test_a_device_knocks_is_admitted_and_answered_and_everything_stops_cleanly(a
 def test_it_says_where_everything_is(archive: Archive) -> None:
     process = archive.start()
     assert process.stdout is not None
-    out = "".join(process.stdout.readline() for _ in range(6))
+    out = "".join(process.stdout.readline() for _ in range(9))
     port = archive.ready("dimse")["port"]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=SECONDS)
@@ -159,6 +162,7 @@ def test_it_says_where_everything_is(archive: Archive) -> None:
     assert "DICOM TLS  switched off" in out
     assert str(archive.home) in out
     assert "hozi device admit" in out
+    assert re.search(r"console    http://127\.0\.0\.1:\d+/\n", out)
     assert process.returncode == 0
 
 
@@ -187,7 +191,7 @@ def test_a_listener_that_was_killed_comes_back(archive: Archive) -> None:
 
 def test_nothing_is_left_when_the_supervisor_is_killed_and_it_can_be_started_again(archive: Archive) -> None:
     process = archive.start()
-    parts = [archive.ready(part)["pid"] for part in ("dimse", "worker")]
+    parts = [archive.ready(part)["pid"] for part in ("dimse", "web", "worker")]
     process.kill()
     process.communicate()
     assert wait_for(lambda: all(map(gone, parts)))

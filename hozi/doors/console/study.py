@@ -1,0 +1,227 @@
+"""The page of one study: its series with pictures, what has happened to it, its objects and their elements."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.utils.html import escape
+from django.utils.translation import gettext as _
+
+from hozi.accounts.authorise import may
+from hozi.archive import study_page, thumbnail
+from hozi.archive.download import PERMISSION as DOWNLOAD
+from hozi.archive.download import download as downloaded
+from hozi.archive.study_page import LOOK, SEE, StudyHead
+from hozi.archive.tags import tags_of
+from hozi.archive.thumbnail import Thumbnail
+from hozi.core.dicom import syntaxes
+from hozi.core.errors import NotThere, Unavailable
+from hozi.doors.console.access import Request, action, page
+
+_SERIES: Final = 16
+"""Series on one page: as many pictures as a slow link brings in a second or two."""
+_OBJECTS: Final = 60
+_ELEMENTS: Final = 150
+_STILL_COMING: Final = timedelta(minutes=10)
+"""So long after the last arrival the page asks whether more has come."""
+
+_STOP_POLLING: Final = 286
+
+
+@page(SEE)
+def study(request: Request, pk: int) -> HttpResponse:
+    """The study."""
+    head = study_page.open_study(request.who, pk)
+    lines = study_page.series_lines(request.who, pk, most=_SERIES + 1)
+    others, count = study_page.other_studies(request.who, pk)
+    context = _about(request, head) | {
+        "others": others,
+        "others_count": count,
+        "series": lines[:_SERIES],
+        "more": lines[_SERIES - 1].key if len(lines) > _SERIES else "",
+    }
+    return render(request, "console/study/study.html", context)
+
+
+@page(SEE)
+def now(request: Request, pk: int) -> HttpResponse:
+    """What has come meanwhile; says when there is nothing to wait for."""
+    head = study_page.head(request.who, pk)
+    context = _about(request, head)
+    response = render(request, "console/study/now.html", context)
+    if str(head.instance_count) != request.GET.get("seen", str(head.instance_count)):
+        response.headers["HX-Trigger"] = "hz-arrived"
+    if not context["coming"]:
+        response.status_code = _STOP_POLLING
+    return response
+
+
+@page(SEE)
+def series(request: Request, pk: int) -> HttpResponse:
+    """The next series of a study, or its first ones again."""
+    lines = study_page.series_lines(request.who, pk, after=request.GET.get("after", ""), most=_SERIES + 1)
+    context = {
+        "pk": pk,
+        "series": lines[:_SERIES],
+        "more": lines[_SERIES - 1].key if len(lines) > _SERIES else "",
+        "may_look": may(request.who, LOOK),
+    }
+    return render(request, "console/study/series.html", context)
+
+
+@page(SEE)
+def history(request: Request, pk: int) -> HttpResponse:
+    """What has happened to a study, as a part of its page or as one of its own."""
+    lines = study_page.history(request.who, pk)
+    context = _about(request, study_page.head(request.who, pk)) | {"lines": lines}
+    part = request.headers.get("HX-Request") == "true"
+    return render(request, "console/study/history_part.html" if part else "console/study/history.html", context)
+
+
+@page(SEE)
+def one_series(request: Request, pk: int) -> HttpResponse:
+    """The objects of a series."""
+    row = study_page.series_of(request.who, SEE, pk)
+    head = study_page.head(request.who, row.study_id)
+    lines = study_page.instance_lines(request.who, pk, after=request.GET.get("after", ""), most=_OBJECTS + 1)
+    context = _about(request, head) | {
+        "one": study_page.series_line(request.who, pk),
+        "objects": lines[:_OBJECTS],
+        "more": lines[_OBJECTS - 1].key if len(lines) > _OBJECTS else "",
+    }
+    part = request.headers.get("HX-Request") == "true"
+    return render(request, "console/study/objects.html" if part else "console/study/one_series.html", context)
+
+
+@page(LOOK, post=LOOK)
+def elements(request: Request, pk: int) -> HttpResponse:
+    """The elements of an object. What is searched for may name a patient: it comes by POST."""
+    told = request.POST if request.method == "POST" else {}
+    stored, wanted = told.get("as") == "stored", str(told.get("wanted", "")).strip()[:100]
+    first = _number(told.get("first"))
+    instance = study_page.instance_of(request.who, LOOK, pk)
+    tags = tags_of(request.who, pk, stored=stored, wanted=wanted, first=first, most=_ELEMENTS)
+    found = tags.listing
+    syntax = syntaxes.get(tags.transfer_syntax)
+    context = _about(request, study_page.head(request.who, instance.series.study_id)) | {
+        "instance": instance,
+        "tags": tags,
+        "kind": study_page.kind_of(tags.sop_class),
+        "syntax": syntax.name if syntax else tags.transfer_syntax,
+        "stored": stored,
+        "wanted": wanted,
+        "first": first,
+        "last": first + len(found.lines),
+        "back": max(first - _ELEMENTS, 0) if first else None,
+        "on": first + _ELEMENTS if first + len(found.lines) < found.total else None,
+    }
+    part = request.headers.get("HX-Request") == "true"
+    return render(request, "console/study/elements_part.html" if part else "console/study/elements.html", context)
+
+
+@page(LOOK)
+def series_picture(request: Request, pk: int) -> HttpResponse:
+    """A small picture of a series."""
+    return answer_picture(request, lambda: thumbnail.of_series(request.who, pk))
+
+
+@page(LOOK)
+def picture(request: Request, pk: int) -> HttpResponse:
+    """A small picture of an object."""
+    return answer_picture(request, lambda: thumbnail.of_instance(request.who, pk))
+
+
+@action(DOWNLOAD)
+def download(request: Request, pk: int) -> HttpResponseBase:
+    """The study as a ZIP archive."""
+    made = downloaded(request.who, pk)
+    response = StreamingHttpResponse(made.pieces, content_type="application/zip")
+    response.headers["Content-Disposition"] = f'attachment; filename="{made.name}"'
+    return response
+
+
+def _about(request: Request, head: StudyHead) -> dict[str, Any]:
+    """What every page of a study needs."""
+    who = request.who
+    return {
+        "place": "studies",
+        "study": head,
+        "patient": head.patient,
+        "coming": timezone.now() - head.last_received_at < _STILL_COMING,
+        "may_look": may(who, LOOK),
+        "may_download": may(who, DOWNLOAD),
+        "may_see_exceptions": may(who, "exceptions.see"),
+        "may_read_audit": may(who, "audit.read"),
+    }
+
+
+def _number(text: object) -> int:
+    digits = str(text or "")
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 9 else 0
+
+
+# Pictures ---------------------------------------------------------------------------------------------
+
+
+def answer_picture(request: Request, make: Any) -> HttpResponse:
+    """A picture as an answer: kept by the browser of whoever looks, and by nobody between; never a failure."""
+    try:
+        found: Thumbnail = make()
+    except NotThere:
+        raise
+    except Unavailable:
+        response = HttpResponse(_sign(_("busy")), content_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+        response.status_code = 503
+        return response
+    tag = f'"{found.name[:40]}"'
+    if request.headers.get("If-None-Match") == tag:
+        response = HttpResponse(status=304)
+    elif found.picture:
+        response = HttpResponse(found.picture, content_type="image/jpeg")
+    else:
+        response = HttpResponse(_sign(_words(found)), content_type="image/svg+xml")
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = "private, max-age=600"
+    patch_vary_headers(response, ["Cookie"])
+    return response
+
+
+def _words(found: Thumbnail) -> str:
+    return {
+        "damaged": _("cannot be shown"),
+        "video": _("video"),
+        "report": _("report"),
+        "document": _("document"),
+        "waveform": _("waveform"),
+    }.get(found.kind, _("no picture"))
+
+
+def _sign(words: str) -> str:
+    """A small drawing that says in words what there is instead of a picture."""
+    size = thumbnail.SIZE
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 {size} {size}">'
+        f'<rect width="{size}" height="{size}" fill="#2a2d33"/>'
+        '<path d="M56 36h24l12 12v36H56z M80 36v12h12" fill="none" stroke="#c4c9d1" stroke-width="3"/>'
+        f'<text x="50%" y="112" fill="#e6e8ec" font-family="system-ui,sans-serif" font-size="14" text-anchor="middle">'
+        f"{escape(words)}</text></svg>"
+    )
+
+
+urlpatterns = [
+    path("studies/<int:pk>/", study, name="study"),
+    path("studies/<int:pk>/now/", now, name="study_now"),
+    path("studies/<int:pk>/series/", series, name="study_series"),
+    path("studies/<int:pk>/history/", history, name="study_history"),
+    path("studies/<int:pk>/download/", download, name="study_download"),
+    path("series/<int:pk>/", one_series, name="series"),
+    path("series/<int:pk>/picture/", series_picture, name="series_picture"),
+    path("objects/<int:pk>/", elements, name="elements"),
+    path("objects/<int:pk>/picture/", picture, name="object_picture"),
+]

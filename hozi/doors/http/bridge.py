@@ -1,0 +1,357 @@
+"""Between the web server and Django: a slow client costs a connection, never a thread.
+
+Granian gives each request as a coroutine. Here its body is read, under limits and against the clock, before a thread
+of the pool runs Django on it; an answer that streams gets a thread of another pool. Django stays what it is, a
+synchronous WSGI application; decision record 13 says why Granian's own WSGI door is not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, Final, Protocol
+
+import structlog
+from django.db import connections
+
+from hozi.doors.http import headers, pages
+from hozi.doors.http.gate import Gate, NotLetIn, Request, Scope
+from hozi.doors.http.hang_up import hang_up
+
+LARGEST_BODY: Final = 16 << 20
+IN_MEMORY: Final = 64 << 10
+"""A body longer than this waits in a temporary file, and needs one of LARGE_BODIES places."""
+LARGE_BODIES: Final = 16
+LARGE_BODIES_OF_ONE: Final = 4
+
+FIRST_SECONDS: Final = 15.0
+SLOWEST: Final = 4096
+"""A body, and a streamed answer, must keep up this many bytes a second, after FIRST_SECONDS. A link of 256 kbit/s
+makes eight times as many."""
+
+WAITING_FOR_EACH_THREAD: Final = 16
+"""Requests that may wait for each thread; more are told at once to come again."""
+
+STREAMS: Final = 16
+STREAMS_OF_ONE: Final = 6
+"""Answers that stream at the same time, in each process, in all and for one address."""
+
+WHOLE: Final = 1 << 20
+"""Files up to this size are answered in one piece."""
+
+log = structlog.get_logger(__name__)
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Pairs = list[tuple[str, str]]
+
+
+class Stream(Protocol):
+    """The way out for an answer in pieces."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Waits until there is room for it."""
+        ...
+
+
+class Transport(Protocol):
+    """A request's body on the way in, its answer on the way out, as Granian gives them (RSGI 1.5)."""
+
+    def __aiter__(self) -> Any: ...
+
+    async def client_disconnect(self) -> None:
+        """Comes back when the client is gone."""
+        ...
+
+    def response_bytes(self, status: int, headers: Pairs, body: bytes) -> None:
+        """The whole answer."""
+        ...
+
+    def response_empty(self, status: int, headers: Pairs) -> None:
+        """An answer without a body."""
+        ...
+
+    def response_stream(self, status: int, headers: Pairs) -> Stream:
+        """An answer whose body follows."""
+        ...
+
+
+class Answer:
+    """What Django answered: a status, headers, and a body that is whole or still to come."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: Pairs = []
+        self.body: bytes = b""
+        self.pieces: Iterable[bytes] | None = None
+        self.route = ""
+
+    def start(self, status: str, pairs: Pairs, exc_info: Any = None) -> None:
+        """WSGI's ``start_response``."""
+        self.status = int(status.split(" ", 1)[0])
+        self.headers = [(name.lower(), value) for name, value in pairs]
+
+    def header(self, name: str) -> str:
+        """The value of that header (in small letters); empty when there is none."""
+        return next((value for key, value in self.headers if key == name), "")
+
+
+class Bridge:
+    """The application that Granian calls: `gate`, then Django in one of ``threads`` threads."""
+
+    def __init__(self, application: Application, gate: Gate, threads: int) -> None:
+        self._application = application
+        self._gate = gate
+        self._pool = ThreadPoolExecutor(threads, "request")
+        self._streams = ThreadPoolExecutor(STREAMS, "stream")
+        self._room = threads * (1 + WAITING_FOR_EACH_THREAD)
+        self._bodies: Counter[str] = Counter()
+        self._streaming: Counter[str] = Counter()
+
+    async def __rsgi__(self, scope: Scope, transport: Transport) -> None:
+        """Answers one request; whatever happens, it is answered, and the log says how."""
+        begun = time.monotonic()
+        number = self._gate.number(scope)
+        answer, size, address = Answer(), 0, ""
+        try:
+            try:
+                address = self._gate.address(scope)
+                request = self._gate.let_in(scope, number)
+                answer, size = await self._work(request, transport, scope.client)
+            except NotLetIn as refusal:
+                log.info("request refused", request=number, why=refusal.why)
+                answer = _refusal(refusal.status, number)
+                size = _send(transport, answer, None, number)
+        except Exception:
+            answer.status = 500
+            log.exception("request broken off", request=number)
+            raise
+        finally:
+            _tell(answer, size, time.monotonic() - begun, number, scope.method, address)
+
+    async def _work(self, request: Request, transport: Transport, peer: str) -> tuple[Answer, int]:
+        with self._body_place(request) as place:
+            body = await _body(request, transport, place)
+            with body:
+                if self._room <= 0:
+                    raise NotLetIn(503, "too many requests wait")
+                self._room -= 1
+                try:
+                    loop = asyncio.get_running_loop()
+                    answer = await loop.run_in_executor(self._pool, self._run, request, body)
+                finally:
+                    self._room += 1
+        if answer.pieces is None:
+            return answer, _send(transport, answer, request, request.number)
+        return answer, await self._stream(request, transport, answer, peer)
+
+    def _run(self, request: Request, body: IO[bytes]) -> Answer:
+        """In a thread of the pool: Django, from the first middleware to the last."""
+        answer = Answer()
+        environ = request.environ()
+        length = body.seek(0, 2)
+        body.seek(0)
+        environ["CONTENT_LENGTH"] = str(length) if length or request.length is not None else ""
+        environ["wsgi.input"] = body
+        environ["wsgi.errors"] = _Errors()
+        with structlog.contextvars.bound_contextvars(request=request.number):
+            pieces = self._application(environ, answer.start)
+        answer.route = str(environ.get("hozi.route", ""))
+        if getattr(pieces, "streaming", False) and request.method != "HEAD":
+            length_told = answer.header("content-length")
+            if not length_told or int(length_told) > WHOLE:
+                answer.pieces = pieces
+                return answer
+        try:
+            if request.method != "HEAD":
+                answer.body = b"".join(pieces)
+        finally:
+            _close(pieces)
+        return answer
+
+    async def _stream(self, request: Request, transport: Transport, answer: Answer, peer: str) -> int:
+        """Sends piece after piece, each made in one and the same thread, as fast as the client takes them."""
+        if self._streaming.total() >= STREAMS or self._streaming[request.address] >= STREAMS_OF_ONE:
+            _close(answer.pieces)
+            answer.pieces = None
+            raise NotLetIn(503, "too many answers stream")
+        self._streaming[request.address] += 1
+        loop = asyncio.get_running_loop()
+        gone = threading.Event()
+        watch = asyncio.ensure_future(_gone(transport, gone))
+        pairs = headers.complete(answer.headers, request.scheme, request.number, answer.status)
+        stream = transport.response_stream(answer.status, pairs)
+        try:
+            return await loop.run_in_executor(
+                self._streams, _send_pieces, request, answer, stream, loop, gone, lambda: hang_up(peer)
+            )
+        finally:
+            watch.cancel()
+            self._streaming[request.address] -= 1
+            if not self._streaming[request.address]:
+                del self._streaming[request.address]
+
+    @contextlib.contextmanager
+    def _body_place(self, request: Request) -> Iterator[Callable[[], None]]:
+        """Gives a function that takes a place for a large body, at most once; the place is free again afterwards."""
+        taken = False
+
+        def take() -> None:
+            nonlocal taken
+            if taken:
+                return
+            if self._bodies.total() >= LARGE_BODIES or self._bodies[request.address] >= LARGE_BODIES_OF_ONE:
+                raise NotLetIn(503, "too many large bodies arrive")
+            taken = True
+            self._bodies[request.address] += 1
+
+        try:
+            yield take
+        finally:
+            if taken:
+                self._bodies[request.address] -= 1
+                if not self._bodies[request.address]:
+                    del self._bodies[request.address]
+
+
+async def _body(request: Request, transport: Transport, place: Callable[[], None]) -> IO[bytes]:
+    """The whole body; raises NotLetIn when it is too large or comes too slowly."""
+    if (request.length or 0) > LARGEST_BODY:
+        raise NotLetIn(413, "its body is too large")
+    if (request.length or 0) > IN_MEMORY:
+        place()
+    body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+    if not request.length and not request.header("transfer-encoding"):
+        return body
+    begun, size = asyncio.get_running_loop().time(), 0
+    pieces = aiter(transport)
+    try:
+        while True:
+            async with asyncio.timeout_at(begun + FIRST_SECONDS + size / SLOWEST):
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    break
+            size += len(piece)
+            if size > LARGEST_BODY:
+                raise NotLetIn(413, "its body is too large")
+            if size > IN_MEMORY:
+                place()
+            body.write(piece)
+    except TimeoutError:
+        body.close()
+        raise NotLetIn(408, "its body came too slowly") from None
+    except BaseException:
+        body.close()
+        raise
+    if request.length is not None and size != request.length:
+        body.close()
+        raise NotLetIn(400, "its body broke off")
+    return body
+
+
+def _send_pieces(
+    request: Request,
+    answer: Answer,
+    stream: Stream,
+    loop: asyncio.AbstractEventLoop,
+    gone: threading.Event,
+    cut: Callable[[], bool],
+) -> int:
+    """In a thread of its own: makes the pieces and hands them on. An answer that breaks off is cut, not ended well."""
+    begun, size = time.monotonic(), 0
+    assert answer.pieces is not None  # noqa: S101
+    try:
+        with structlog.contextvars.bound_contextvars(request=request.number):
+            for piece in answer.pieces:
+                if gone.is_set():
+                    log.info("the client left before the end", request=request.number, bytes=size)
+                    break
+                if not piece:
+                    continue
+                size += len(piece)
+                left = FIRST_SECONDS + 15 + size / SLOWEST - (time.monotonic() - begun)
+                asyncio.run_coroutine_threadsafe(stream.send_bytes(piece), loop).result(max(1.0, left))
+    except TimeoutError:
+        log.info("the client took too little in too long", request=request.number, bytes=size)
+        cut()
+    except Exception:  # a door: the log has it, the client sees that something is missing
+        log.exception("an answer broke off", request=request.number, bytes=size)
+        cut()
+    finally:
+        _close(answer.pieces)
+        # Pieces may have asked the database; these threads keep no connection.
+        connections.close_all()
+    return size
+
+
+async def _gone(transport: Transport, gone: threading.Event) -> None:
+    await transport.client_disconnect()
+    gone.set()
+
+
+def _send(transport: Transport, answer: Answer, request: Request | None, number: str) -> int:
+    scheme = request.scheme if request else "http"
+    pairs = headers.complete(answer.headers, scheme, number, answer.status)
+    if request is not None and request.method == "HEAD":
+        transport.response_empty(answer.status, pairs)
+        return 0
+    if not answer.body:
+        transport.response_empty(answer.status, pairs)
+    else:
+        transport.response_bytes(answer.status, pairs, answer.body)
+    return len(answer.body)
+
+
+def _refusal(status: int, number: str) -> Answer:
+    """What a request gets that is not worked on; the connection ends with it, since its body may still be coming."""
+    answer = Answer()
+    answer.status = status
+    answer.body = pages.page(status, number)
+    answer.headers = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", pages.POLICY),
+        ("connection", "close"),
+    ]
+    if status == 503:
+        answer.headers.append(("retry-after", "2"))
+    return answer
+
+
+def _close(pieces: Any) -> None:
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
+
+
+def _tell(answer: Answer, size: int, seconds: float, number: str, method: str, address: str) -> None:
+    """One line for each request. Not its path, which strangers choose, but which page that is; no query, no body."""
+    quiet = answer.route in ("/healthz", "/readyz") and answer.status < 400
+    (log.debug if quiet else log.info)(
+        "request",
+        request=number,
+        method=method if len(method) < 8 else "?",
+        route=answer.route,
+        status=answer.status,
+        ms=round(seconds * 1000, 1),
+        bytes=size,
+        address=address,
+    )
+
+
+class _Errors:
+    """WSGI's ``wsgi.errors``: what is written there may hold anything, so it goes nowhere."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
