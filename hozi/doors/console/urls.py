@@ -11,6 +11,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
+    "about",
     "devices.addresses",
     "facilities",
     "facility_parts",
