@@ -29,10 +29,13 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.pair = self._write(name, self._key, self._build(name, self._key, -1, days, is_authority=True))
 
-    def issue(self, name: str, *, address: str = "127.0.0.1", begins: float = -1, days: float = 365) -> Pair:
+    def issue(
+        self, name: str, *, address: str = "127.0.0.1", host: str = "", begins: float = -1, days: float = 365
+    ) -> Pair:
         """A certificate for a machine at that address, valid from ``begins`` to ``days`` days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        names: list[x509.GeneralName] = [x509.DNSName(host)] if host else []
+        alternative = x509.SubjectAlternativeName([*names, x509.IPAddress(ipaddress.ip_address(address))])
         builder = self._build(name, key, begins, days, is_authority=False)
         return self._write(name, key, builder.add_extension(alternative, critical=False))
 

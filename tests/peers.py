@@ -44,6 +44,7 @@ PEERS = {
     ),
     "orthanc": Peer("Orthanc", "orthanc", ("Orthanc",)),
     "postgresql": Peer("PostgreSQL", "postgresql", ("initdb", "postgres"), compiled=False),
+    "slapd": Peer("OpenLDAP", "slapd", ("slapd", "slapadd")),
     "chromium": Peer("Chromium", "chromium", ("chromium",), compiled=False),
 }
 

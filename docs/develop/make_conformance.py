@@ -454,7 +454,7 @@ def _yes(truth: bool) -> str:
 _NOT_DICOM = (
     *("home", "database", "storage", "transcode", "time_zone", "log_level"),
     *("http_", "trusted_proxies", "secret_key", "session_hours", "mfa_required"),
-    *("emergency", "inactive", "review", "audit", "echo_minutes", "oidc", "password"),
+    *("emergency", "inactive", "review", "audit", "echo_minutes", "oidc", "ldap", "password"),
     *("hospital", "support", "default_language", "default_theme"),
 )
 

@@ -1,4 +1,4 @@
-"""Writes docs/operate/settings.md from the list of settings in hozi/settings.py (`make docs`)."""
+"""Writes docs/operate/settings.md from the list of settings in hozi/environment.py (`make docs`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = """\
 Every setting is an environment variable. All have a default, so `make run` needs none of them. Hozi checks them
 when it starts: a value that cannot be used is named, and nothing starts.
 
-*This page is made from `hozi/settings.py` by `make docs`; change it there.*
+*this page is made from `hozi/environment.py` by `make docs`; change it there.*
 
 | variable | default | values | meaning |
 |---|---|---|---|

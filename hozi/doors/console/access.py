@@ -121,7 +121,6 @@ OF_OTHERS: Final[dict[str, Rule]] = {
     "account_inactive": _PUBLIC,
     "account_reauthenticate": _SETTLING,
     "account_change_password": _SETTLING,
-    "openid_connect_login": _PUBLIC,
     "openid_connect_callback": _PUBLIC,
     "mfa_login_webauthn": _PUBLIC,
     "mfa_authenticate": _PUBLIC,

@@ -11,11 +11,14 @@ from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.providers.openid_connect import views
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from requests import RequestException
 
 from hozi.audit.record import Code, Entry, Outcome, Type, record
+from hozi.doors.console.access import public
 from hozi.doors.console.middleware import address_of
 
 
@@ -41,6 +44,16 @@ class Elsewhere(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth h
     def on_authentication_error(self, request: HttpRequest, provider: Any, **details: Any) -> None:
         """The service refused, did not answer, or answered something that cannot be trusted."""
         raise ImmediateHttpResponse(_refused(request))
+
+
+@public(post=True)
+def login(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """Goes to the service; when it does not answer, says so."""
+    try:
+        answer: HttpResponse = views.login(request, provider_id)
+    except RequestException:
+        return _refused(request)
+    return answer
 
 
 def _refused(request: HttpRequest) -> HttpResponse:

@@ -1,11 +1,22 @@
-"""The console's addresses. An area has a module of views and names its own."""
+"""The console's addresses: each area's module has a list ``urlpatterns`` and is entered in `AREAS`."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from allauth.account import views as account
+from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.urls import URLPattern, URLResolver, include, path
 
-from hozi.doors.console import entry, facilities, facility_parts, front, home, organisations, settings, study
+from hozi.doors.console import elsewhere, entry, front, home
+
+AREAS: Final = (
+    "facilities",
+    "facility_parts",
+    "organisations",
+    "settings",
+    "study",
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -13,17 +24,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("enter/<str:token>/", entry.enter, name="enter"),
     path("language/", front.language, name="language"),
     path("theme/", front.theme, name="theme"),
-    *facilities.urlpatterns,
-    *facility_parts.urlpatterns,
-    *organisations.urlpatterns,
-    *settings.urlpatterns,
-    *study.urlpatterns,
+    *(path("", include(f"hozi.doors.console.{area}")) for area in AREAS),
     # Of allauth's addresses only those that are used: nobody signs up, nothing is sent by e-mail.
     path("account/login/", account.login, name="account_login"),
     path("account/logout/", account.logout, name="account_logout"),
     path("account/inactive/", account.account_inactive, name="account_inactive"),
     path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("account/password/", account.password_change, name="account_change_password"),
-    path("account/oidc/", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("account/oidc/<str:provider_id>/login/", elsewhere.login, name="openid_connect_login"),
+    path("account/oidc/<str:provider_id>/login/callback/", oidc.callback, name="openid_connect_callback"),
     path("account/factors/", include("allauth.mfa.urls")),
 ]

@@ -101,6 +101,13 @@ def test_an_account_that_is_suspended_does_not_come_in_that_way_either(service: 
     assert other.get("/").status_code == 302
 
 
+def test_a_service_that_does_not_answer_is_said_and_passwords_still_work(anybody: Client) -> None:
+    chosen = Settings(oidc_server="http://127.0.0.1:9", oidc_client="hozi")
+    with override_settings(SOCIALACCOUNT_PROVIDERS=chosen.oidc_providers()):
+        assert anybody.post("/account/oidc/hospital/login/").status_code == 403
+        assert anybody.get("/account/login/").status_code == 200
+
+
 def test_an_answer_that_nobody_asked_for_is_refused(service: oidc.Service, anybody: Client) -> None:
     assert anybody.get("/account/oidc/hospital/login/callback/?code=x&state=y").status_code == 403
 
