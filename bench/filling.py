@@ -58,10 +58,15 @@ class Filling:
         """Does it in one transaction; returns the number of instances."""
         from django.db import transaction
 
-        with _in_haste(), transaction.atomic():
-            for first in range(0, self._people.studies, _BATCH):
-                self._insert_studies(range(first, min(first + _BATCH, self._people.studies)))
-            return self._insert_instances()
+        from hozi.audit import chain
+
+        with in_haste():
+            with transaction.atomic():
+                for first in range(0, self._people.studies, _BATCH):
+                    self._insert_studies(range(first, min(first + _BATCH, self._people.studies)))
+                count = self._insert_instances()
+            chain.link()  # otherwise the worker would do it in the midst of what is measured
+            return count
 
     def _facts(self, study: int) -> Facts:
         """What the archive would know of an image of this study, had it come."""
@@ -220,7 +225,7 @@ def _insert(model: type[Model], values: Mapping[str, Any], source: str, *, numbe
 
 
 @contextmanager
-def _in_haste() -> Iterator[None]:
+def in_haste() -> Iterator[None]:
     """Nothing is flushed meanwhile; afterwards the database is as one that has grown slowly and been looked after."""
     from django.db import connection
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bench import clients, images
+from bench import audit, clients, images
 from bench.archives import Archive, dcmqrscp, hozi, orthanc
 from bench.ground import Ground
 from bench.images import Series, Template, write_series
@@ -147,6 +147,20 @@ def _memory() -> Iterator[Row]:
     yield Row("memory", (memory,), listener_memory)
 
 
+def _audit(suffix: str, on: str, *, postgresql: bool) -> Iterator[Row]:
+    name = f"audit{suffix}"
+    work = "95th percentile of the first page of the audit, {}, at 1,000,000 rows, " + on
+    limit = partial(Demand, more_is_better=False, absolute=True)
+    yield Row(
+        name,
+        (
+            *(limit(f"{name}-{one}", work.format(one), "nothing", "ms", 200, 50) for one in audit.QUESTIONS),
+            limit(f"{name}-record", f"what one row costs its writer, of 64 together, {on}", "nothing", "µs", 40, 20),
+        ),
+        partial(audit.search_full, postgresql=postgresql),
+    )
+
+
 def _not_judged() -> Iterator[Row]:
     """Nothing is demanded of these: they say what other sizes do, and what it costs to make things durable."""
     radiographs = partial(_store, kind=images.cr, count=lambda ground: ground.sizes.radiographs)
@@ -163,6 +177,8 @@ _ALL: Final = (
     *_full("", "SQLite", postgresql=False),
     *_full("-postgresql", "PostgreSQL", postgresql=True),
     *_memory(),
+    *_audit("", "SQLite", postgresql=False),
+    *_audit("-postgresql", "PostgreSQL", postgresql=True),
     *_not_judged(),
 )
 

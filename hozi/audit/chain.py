@@ -159,6 +159,11 @@ def place(event: int) -> tuple[Link, int] | None:
     return None
 
 
+def is_sealed(section: int) -> bool:
+    """Whether that section of the chain (a day) is closed with a seal."""
+    return Seal.objects.filter(section=section).exists()
+
+
 # Taking rows ---------------------------------------------------------------------------------------
 
 

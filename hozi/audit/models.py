@@ -34,7 +34,7 @@ class Event(models.Model):
             models.Index(fields=["study_uid"], name="audit_study"),
             models.Index(fields=["actor", "at"], name="audit_actor"),
             models.Index(fields=["code", "at"], name="audit_code"),
-            models.Index(fields=["outcome", "at"], name="audit_failed", condition=models.Q(outcome__gt=0)),
+            models.Index(fields=["at"], name="audit_failed", condition=models.Q(outcome__gt=0)),
             models.Index(fields=["facility", "at"], name="audit_facility"),
         ]
 

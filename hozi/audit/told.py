@@ -23,7 +23,7 @@ class Told:
 def acts(*types: Type) -> Iterator[Told]:
     """Every successful act of these types on the system itself, the first first; read page by page."""
     rows = Event.objects.filter(
-        code=Code.SECURITY_ALERT, outcome=Outcome.SUCCESS, detail__type__in=[kind.value for kind in types]
+        code=Code.SECURITY_ALERT, outcome=Outcome.SUCCESS, type__in=[kind.value for kind in types]
     )
     for at, action, detail in rows.order_by("pk").values_list("at", "action", "detail").iterator(1000):
         yield Told(at, action, detail)

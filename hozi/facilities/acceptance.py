@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from hozi.audit.record import Code, Entry, Type, record
 from hozi.core.errors import Changed, NotThere, Refused
@@ -22,15 +24,15 @@ from hozi.facilities.recognise import Permit, permit_of, with_place
 
 State = Literal["waiting", "passed", "failed", "left_out"]
 
-STEPS: Final = {
-    "names": "Names and addresses",
-    "echo": "The archive calls the device",
-    "call": "The device calls the archive",
-    "store": "The device stores an image",
-    "send": "The archive sends an image",
-    "query": "The device searches",
-    "retrieve": "The device fetches images",
-    "commitment": "The device asks whether its images are safe",
+STEPS: Final[dict[str, str | Promise]] = {
+    "names": _("Names and addresses"),
+    "echo": _("The archive calls the device"),
+    "call": _("The device calls the archive"),
+    "store": _("The device stores an image"),
+    "send": _("The archive sends an image"),
+    "query": _("The device searches"),
+    "retrieve": _("The device fetches images"),
+    "commitment": _("The device asks whether its images are safe"),
 }
 """Every step, in the order in which it is walked, with its title."""
 
@@ -56,7 +58,7 @@ class Step:
     @property
     def title(self) -> str:
         """What is tried."""
-        return STEPS[self.key]
+        return str(STEPS[self.key])
 
     @property
     def done(self) -> bool:

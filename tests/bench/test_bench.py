@@ -58,6 +58,7 @@ GROUPS = {
     "a full archive": ("find-million", "store-million"),
     "storing on PostgreSQL": ("store-postgresql", "store-4-postgresql"),
     "a full archive on PostgreSQL": ("find-million-postgresql", "store-million-postgresql"),
+    "the audit": ("audit", "audit-postgresql"),
     "other images": ("store-cr", "store-us"),
 }
 """All rows but `MISSES`; those that share something (a server, a full archive) run together."""

@@ -11,10 +11,13 @@ from django.urls import URLPattern, URLResolver, include, path
 from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
+    "about",
+    "devices.addresses",
     "facilities",
     "facility_parts",
     "organisations",
     "settings",
+    "studies",
     "study",
 )
 

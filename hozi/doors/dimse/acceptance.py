@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from hozi.audit import deeds
-from hozi.audit.record import Code
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.dimse import evidence, phantom
 from hozi.doors.dimse import liveness as calls
@@ -48,12 +46,6 @@ def sign(number: int, *, version: int, remark: str = "", actor: str, address: st
     device = _device(number)
     steps = look(number).steps
     return acceptance.sign(number, device, steps, version=version, remark=remark, actor=actor, address=address)
-
-
-def brought_study(trial: Trial) -> str:
-    """UID of the study of the last image that the device has stored since the trial began; empty without one."""
-    stored = deeds.of(trial.name, trial.since, code=Code.INSTANCES_TRANSFERRED, action="C", ok=True, most=1)
-    return stored[0].study_uid if stored else ""
 
 
 def _device(number: int) -> Permit:
