@@ -13,6 +13,7 @@ from hozi.doors.console import elsewhere, entry, front, home
 AREAS: Final = (
     "about",
     "devices.addresses",
+    "exceptions",
     "facilities",
     "facility_parts",
     "organisations",
