@@ -15,6 +15,7 @@ AREAS: Final = (
     "facilities",
     "facility_parts",
     "organisations",
+    "people",
     "settings",
     "study",
 )
