@@ -12,10 +12,12 @@ from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
     "about",
+    "devices.addresses",
     "facilities",
     "facility_parts",
     "organisations",
     "settings",
+    "studies",
     "study",
 )
 
