@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from hozi.audit.record import Code, Entry, Outcome, Type, record
@@ -69,6 +69,12 @@ def knocked(calling_ae: str, called_ae: str, address: str, tls_subject: str = ""
 def recent() -> list[Knock]:
     """Who knocked, the last first; at most `MOST`."""
     return list(Knock.objects.order_by("-last_at", "-pk")[:MOST])
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """How many AE titles and addresses are in the list, and when the first of them knocked first."""
+    found = Knock.objects.aggregate(first=Min("first_at"))
+    return Knock.objects.values("calling_ae", "address").distinct().count(), found["first"]
 
 
 def by_number(number: int) -> Knock:

@@ -12,11 +12,13 @@ from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
     "about",
+    "devices.addresses",
     "facilities",
     "facility_parts",
     "organisations",
     "people",
     "settings",
+    "studies",
     "study",
 )
 
