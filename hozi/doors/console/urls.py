@@ -16,6 +16,7 @@ AREAS: Final = (
     "facilities",
     "facility_parts",
     "organisations",
+    "people",
     "settings",
     "studies",
     "study",
