@@ -17,6 +17,7 @@ AREAS: Final = (
     "facilities",
     "facility_parts",
     "organisations",
+    "people",
     "settings",
     "studies",
     "study",

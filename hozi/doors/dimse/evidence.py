@@ -80,7 +80,7 @@ def _called(since: datetime, device: Permit) -> Step:
     heard = last_heard().get(device.name)
     if heard is not None and heard.called_at >= since:
         return Step("call", "passed", heard.called_at, (f"{_at(heard.called_at)}: it called from {heard.called_from}",))
-    did = [deed for deed in deeds.of(device.name, since, most=1) if deed.ok]
+    did = deeds.of(device.name, since, ok=True, most=1)
     if did:
         return Step("call", "passed", did[0].at, (f"{_at(did[0].at)}: it called from {did[0].address}",))
     return Step(

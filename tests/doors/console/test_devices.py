@@ -236,8 +236,12 @@ def test_the_page_of_a_device_says_what_it_did_and_names_no_patient(signed_in: S
     record(Entry(Code.QUERY, "E", "CT1", detail={"keys": {"00100010": "Chikomba"}, "matches": 2}))
     refused = {"status": "0124", "reason": "this device may not retrieve here"}
     record(Entry(Code.INSTANCES_TRANSFERRED, "R", "CT1", Outcome.MINOR_FAILURE, detail=refused))
+    knock("CT1", "called-ae", "HOZI1", "192.168.1.20")
     answer = signed_in("it_support").get(f"/devices/{permit.number}/")
     page = text_of(answer)
+    assert "CT1 calls this archive HOZI1; its name is HOZI. A-ASSOCIATE-RJ 1/1/7" in page
+    assert "did something else" not in page
+    assert "was refused" not in page
     assert "3 images arrived" in page
     assert "searched, 2 found" in page
     assert "status 0124H, this device may not retrieve here" in page
@@ -303,7 +307,7 @@ def test_a_trial_moves_by_itself_and_ends_in_a_sheet(archive: RunningArchive, si
     assert sheet.content.startswith(b"%PDF")
     assert sheet["Content-Type"] == "application/pdf"
     [kept] = acceptance.of_device("CT1")
-    assert (kept.accepted, kept.ended_by, kept.remark) == (True, ADMIN, "Good.")
+    assert (kept.accepted, kept.ended_by, kept.remark) == (True, f"Alois Administrator ({ADMIN})", "Good.")
 
 
 def test_a_failure_is_said_on_the_page_in_words(archive: RunningArchive, signed_in: SignedIn) -> None:

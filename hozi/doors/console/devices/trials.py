@@ -130,7 +130,8 @@ def accept(request: Request, number: int) -> HttpResponse:
     form = Remark(request.POST or None, initial={"version": looked_at.version})
     if request.method == "POST":
         actor, address = request.who.actor, request.address
-        signed = form.take(trying.sign, number=number, actor=actor, address=address)
+        signer = f"{getattr(request.user, 'full_name', '')} ({actor})".strip()
+        signed = form.take(trying.sign, number=number, signer=signer, actor=actor, address=address)
         if signed is not None:
             text = _("%(name)s is accepted. Print the sheet and have it signed.") % {"name": signed.name}
             return acts.done(request, text, "trial", number)
