@@ -23,7 +23,7 @@ from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.facts import INSTANCE_NUMBER, Facts
 from hozi.archive.models import ExceptionCase, Instance, Patient, Study
 from hozi.archive.place import volume
-from hozi.archive.study_page import LOOK, SEE, PatientBlock, kind_of, patient_of
+from hozi.archive.study_page import LOOK, SEE, PatientBlock, kind_of, patient_of, study_of
 from hozi.archive.thumbnail import Thumbnail
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import syntaxes
@@ -135,15 +135,21 @@ def cases(
     reason: str = "",
     device: str = "",
     facility: str = "",
+    study: int | None = None,
     decided: bool = False,
     after: str = "",
     most: int = 50,
 ) -> list[CaseLine]:
-    """The exceptions that wait, the oldest first; with ``decided``, those that do not, the latest first."""
+    """The exceptions that wait, the oldest first; with ``decided``, those that do not, the latest first.
+
+    ``study``: row id of the study that they are about.
+    """
     rows = _within(who).filter(state=State.RESOLVED if decided else State.OPEN)
     for field, wanted in (("reason", reason), ("actor", device), ("facility", facility)):
         if wanted:
             rows = rows.filter(**{field: wanted})
+    if study is not None:
+        rows = rows.filter(study_uid=study_of(who, SEE, study).uid)
     if after:
         if not (after.isascii() and after.isdecimal() and len(after) < 19):
             raise NotThere("There is no such page.")
