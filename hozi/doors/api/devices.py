@@ -162,7 +162,7 @@ def routes(call: Callable[[Permit], object]) -> Router:
     @area.get("/knocks", Page[Knock], "devices.see")
     def list_knocks(request: Request, paging: Query[Paging]) -> object:
         """Who knocked and was refused, the last first."""
-        behind, rows = number_after(paging), devices.knocked(request.auth)
+        behind, rows = number_after(paging.after), devices.knocked(request.auth)
         if behind:
             place = next((place for place, row in enumerate(rows, 1) if row.pk == behind), None)
             if place is None:

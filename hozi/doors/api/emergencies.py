@@ -69,7 +69,7 @@ def end_emergency(request: Request, number: Number) -> object:
 @area.get("/emergency", Page[Access], "emergency.review")
 def list_emergencies(request: Request, paging: Query[Paging]) -> object:
     """All emergency access, the newest first; reading it is audited."""
-    rows = emergency.log(request.auth, before=number_after(paging) or None, limit=paging.limit + 1)
+    rows = emergency.log(request.auth, before=number_after(paging.after) or None, limit=paging.limit + 1)
     return of_rows(rows, paging, lambda row: str(row.id))
 
 

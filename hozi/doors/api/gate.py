@@ -98,24 +98,26 @@ class Area:
     def __init__(self, name: str) -> None:
         self.router = Router(tags=[name])
 
-    def get(self, path: str, answer: Any, *needs: str, **more: Any) -> Callable[[View], View]:
-        """Something is looked at."""
-        return self._route("GET", path, {200: answer}, needs, more)
+    def get(self, path: str, answer: Any, *needs: str, extra: Any = None) -> Callable[[View], View]:
+        """Something is looked at. ``extra``: what else OpenAPI is to say."""
+        return self._route("GET", path, {200: answer}, needs, extra)
 
-    def post(self, path: str, answer: Any, *needs: str, status: int = 200, **more: Any) -> Callable[[View], View]:
+    def post(
+        self, path: str, answer: Any, *needs: str, status: int = 200, extra: Any = None
+    ) -> Callable[[View], View]:  # fmt: skip
         """Something is done; ``status`` 201: something was made."""
-        return self._route("POST", path, {status: answer}, needs, more)
+        return self._route("POST", path, {status: answer}, needs, extra)
 
-    def patch(self, path: str, answer: Any, *needs: str, **more: Any) -> Callable[[View], View]:
+    def patch(self, path: str, answer: Any, *needs: str) -> Callable[[View], View]:
         """Something is changed: what is named, and nothing else."""
-        return self._route("PATCH", path, {200: answer}, needs, more)
+        return self._route("PATCH", path, {200: answer}, needs)
 
-    def delete(self, path: str, *needs: str, **more: Any) -> Callable[[View], View]:
+    def delete(self, path: str, *needs: str) -> Callable[[View], View]:
         """Something is removed."""
-        return self._route("DELETE", path, {204: None}, needs, more)
+        return self._route("DELETE", path, {204: None}, needs)
 
     def _route(
-        self, method: str, path: str, answers: dict[Any, Any], needs: tuple[str, ...], more: dict[str, Any]
+        self, method: str, path: str, answers: dict[Any, Any], needs: tuple[str, ...], extra: Any = None
     ) -> Callable[[View], View]:
         if not needs or not all(key == ANYBODY or key in BY_KEY for key in needs):
             raise ValueError(f"{method} {path}: a route needs a permission that is there, or ANYBODY")
@@ -128,8 +130,7 @@ class Area:
                 response=answers | dict.fromkeys(PROBLEMS, Problem),
                 operation_id=view.__name__,
                 summary=_first_line(view),
-                openapi_extra={"x-permissions": list(needs)},
-                **more,
+                openapi_extra={"x-permissions": list(needs), **(extra or {})},
             )(view)
             return view
 

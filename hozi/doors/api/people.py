@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from ninja import Query, Schema, Status
 from pydantic import Field
 
-from hozi.accounts import grants, lifecycle, tokens
+from hozi.accounts import grants, lifecycle, listed, profile, tokens
+from hozi.accounts.invitations import path as way_in
 from hozi.doors.api.gate import ANYBODY, Area, Request
-from hozi.doors.api.schemas import Chars, Day, In, Number, Page, Paging, page
+from hozi.doors.api.schemas import Chars, Day, In, Number, Page, Paging, number_after, page
 
 area = Area("people")
+
+
+State = Literal["requested", "approved", "invited", "active", "suspended", "disabled"]
+
+
+class Clock(Schema):
+    """The 24 hours of a request; ``runs``: the account cannot be used yet."""
+
+    due_at: datetime
+    runs: bool
+    breached: bool
+
+
+class Line(Schema):
+    """One person of a list; ``roles``: those in force, in words."""
+
+    id: int
+    username: str
+    full_name: str
+    email: str
+    state: State
+    is_program: bool
+    facility: str
+    roles: list[str]
+    last_seen_at: datetime | None
+    ends_on: date | None
+    never_idle: bool
+    version: int
+    clock: Clock | None
+
+
+class Asked(Paging):
+    """Which people; what is empty does not matter. ``text``: part of a name or an e-mail address."""
+
+    state: Literal["", "requested", "approved", "invited", "active", "suspended", "disabled"] = ""
+    role: Annotated[str, Chars(32)] = ""
+    facility: Annotated[str, Chars(16)] = ""
+    text: Annotated[str, Chars(128)] = ""
+    sort: Literal["name", "seen", "idle", "end", "new"] = "name"
 
 
 class Account(Schema):
@@ -24,7 +64,7 @@ class Account(Schema):
     id: int
     username: str
     full_name: str
-    state: Literal["requested", "approved", "invited", "active", "suspended", "disabled"]
+    state: State
     version: int
     link: str = ""
 
@@ -85,6 +125,49 @@ class NewGrant(In):
     ends_on: Day | None = None
 
 
+class Person(Schema):
+    """Everything that is known of a person. ``held``: roles in force; ``ended``: those of the past."""
+
+    id: int
+    username: str
+    full_name: str
+    email: str
+    phone: str
+    state: State
+    state_reason: str
+    state_at: datetime | None
+    is_program: bool
+    facility: str
+    wanted_role: str
+    referring_names: list[str]
+    requested_at: datetime
+    requested_by: str
+    request_note: str
+    approved_at: datetime | None
+    approved_by: str
+    activated_at: datetime | None
+    ends_on: date | None
+    last_seen_at: datetime | None
+    never_idle: bool
+    version: int
+    clock: Clock | None
+    held: list[Grant]
+    ended: list[Grant]
+
+
+class PersonShape(In):
+    """A person as they are to be known: all of it."""
+
+    version: Number
+    full_name: Annotated[str, Chars(128, 1)]
+    email: Annotated[str, Chars(254)] = ""
+    phone: Annotated[str, Chars(32)] = ""
+    facility: Annotated[str, Chars(16)] = ""
+    referring_names: list[Annotated[str, Chars(64)]] = Field([], max_length=20)
+    ends_on: Day | None = None
+    never_idle: bool = False
+
+
 class Token(Schema):
     """A bearer token; ``secret`` is there once: when it was made."""
 
@@ -112,9 +195,7 @@ class NewToken(In):
 
 
 def _shown(account: lifecycle.Account) -> Account:
-    from hozi.accounts.invitations import path
-
-    link = path(account.secret) if account.secret else ""
+    link = way_in(account.secret) if account.secret else ""
     return Account(
         id=account.id,
         username=account.username,
@@ -123,6 +204,26 @@ def _shown(account: lifecycle.Account) -> Account:
         version=account.version,
         link=link,
     )
+
+
+@area.get("/people", Page[Line], listed.SEE)
+def list_people(request: Request, asked: Query[Asked]) -> object:
+    """The people whom you may see."""
+    filters = asked.model_dump(exclude={"after"})
+    found = listed.people(request.auth, after=number_after(asked.after) or None, **filters)
+    return {"items": found.lines, "next": str(found.next) if found.next else None}
+
+
+@area.get("/people/{number}", Person, listed.SEE)
+def get_person(request: Request, number: Number) -> object:
+    """One person."""
+    return profile.of(request.auth, number)
+
+
+@area.post("/people/{number}", Person, profile.APPROVE)
+def change_person(request: Request, number: Number, data: PersonShape) -> object:
+    """Changes what is known of somebody else: all of it, as it is to be."""
+    return profile.change(request.auth, number, **data.model_dump())
 
 
 @area.post("/people", Account, "people.request", status=201)

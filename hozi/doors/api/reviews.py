@@ -76,7 +76,7 @@ class Decided(Paging):
 @area.get("/reviews", Page[Review], reviews.DECIDE)
 def list_reviews(request: Request, paging: Query[Paging]) -> object:
     """The reviews, the newest first."""
-    before = number_after(paging) or None
+    before = number_after(paging.after) or None
     rows = reviews.listed(request.auth, before=before, limit=paging.limit + 1)
     return of_rows(rows, paging, lambda row: str(row.id))
 
@@ -90,7 +90,7 @@ def open_review(request: Request) -> object:
 @area.get("/reviews/waiting", Page[Item], reviews.DECIDE)
 def list_waiting(request: Request, paging: Query[Paging]) -> object:
     """What waits for you to decide."""
-    rows = reviews.to_decide(request.auth, after=number_after(paging), limit=paging.limit + 1)
+    rows = reviews.to_decide(request.auth, after=number_after(paging.after), limit=paging.limit + 1)
     return of_rows(rows, paging, lambda row: str(row.id))
 
 
@@ -99,7 +99,7 @@ def list_review_items(request: Request, number: Number, paging: Query[Decided]) 
     """The people of a review, as far as you decide about them."""
     reviews.of(request.auth, number)
     rows = reviews.items(
-        request.auth, number, decision=paging.decision, after=number_after(paging), limit=paging.limit + 1
+        request.auth, number, decision=paging.decision, after=number_after(paging.after), limit=paging.limit + 1
     )
     return of_rows(rows, paging, lambda row: str(row.id))
 

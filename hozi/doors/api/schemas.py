@@ -103,10 +103,10 @@ def of_rows(rows: Sequence[Any], paging: Paging, key: Callable[[Any], str]) -> d
     return {"items": part, "next": key(part[-1]) if len(rows) > paging.limit else None}
 
 
-def number_after(paging: Paging) -> int:
+def number_after(after: str) -> int:
     """``after`` where lines go by number; 0 at the beginning. Raises NotThere."""
-    if not paging.after:
+    if not after:
         return 0
-    if not (paging.after.isascii() and paging.after.isdigit() and len(paging.after) <= 16):
+    if not (after.isascii() and after.isdigit() and len(after) <= 16):
         raise NotThere("There is no such page: `after` is what stood in `next`", field="after")
-    return int(paging.after)
+    return int(after)

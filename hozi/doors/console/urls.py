@@ -13,9 +13,11 @@ from hozi.doors.console import elsewhere, entry, front, home
 AREAS: Final = (
     "about",
     "devices.addresses",
+    "exceptions",
     "facilities",
     "facility_parts",
     "organisations",
+    "people",
     "settings",
     "studies",
     "study",

@@ -41,11 +41,15 @@ def send(number: int, *, actor: str) -> Trial:
     return look(number)
 
 
-def sign(number: int, *, version: int, remark: str = "", actor: str, address: str = "") -> Trial:
+def sign(
+    number: int, *, version: int, remark: str = "", signer: str = "", actor: str, address: str = ""
+) -> Trial:  # fmt: skip
     """Accepts the device, with the steps as they stand now. Raises what `acceptance.sign` does."""
     device = _device(number)
     steps = look(number).steps
-    return acceptance.sign(number, device, steps, version=version, remark=remark, actor=actor, address=address)
+    return acceptance.sign(
+        number, device, steps, version=version, remark=remark, signer=signer, actor=actor, address=address
+    )
 
 
 def _device(number: int) -> Permit:

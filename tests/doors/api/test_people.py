@@ -33,9 +33,28 @@ def test_an_account_goes_its_way(admin: Caller, calls: Call) -> None:
     assert admin.post(f"/grants/{given.json()['id']}/end").json()["ended_by"] == "aadministrator"
 
 
+def test_people_are_listed_looked_at_and_changed(admin: Caller, calls: Call) -> None:
+    radiographer = calls("radiographer", "GRANARY")
+    names = [one["username"] for one in admin.get("/people", sort="new").json()["items"]]
+    assert names == ["rradiographer.granary", "aadministrator"]
+    first = admin.get("/people", limit=1).json()
+    assert admin.get("/people", limit=1, after=first["next"]).json()["next"] is None
+    [line] = admin.get("/people", role="radiographer").json()["items"]
+    assert line["roles"] == ["Radiographer at GRANARY"]
+    way = f"/people/{radiographer.person}"
+    person = admin.get(way).json()
+    assert person["held"][0]["facility"] == "GRANARY"
+    shape = {"version": person["version"], "full_name": "Rumbi R.", "phone": "+263 77 123 4567"}
+    changed = admin.post(way, shape)
+    assert (changed.status_code, changed.json()["full_name"]) == (200, "Rumbi R.")
+    assert admin.post(way, shape).status_code == 409
+
+
 def test_nobody_of_another_facility_is_there(calls: Call) -> None:
     local = calls("pacs_admin", "ELSEWHERE")
     other = calls("radiographer", "GRANARY")
+    assert [one["id"] for one in local.get("/people").json()["items"]] == [local.person]
+    assert local.get(f"/people/{other.person}").status_code == 404
     for path, data in (
         ("suspend", {"version": 1, "reason": "because"}),
         ("approve", {"version": 1}),

@@ -75,6 +75,27 @@ def test_the_list_says_who_answers_with_a_word(signed_in: SignedIn) -> None:
     assert "<polyline" in answer.content.decode()
 
 
+def test_an_answer_of_long_ago_does_not_count_as_one(signed_in: SignedIn) -> None:
+    permit = admit("CT1", port=104)
+    long_ago = timezone.now() - timedelta(hours=2)
+    liveness.note("CT1", Echo(long_ago, True, "it answers", milliseconds=3))
+    client = signed_in("radiographer")
+    for url in ("/devices/", f"/devices/{permit.number}/"):
+        assert "Not called lately" in text_of(client.get(url))
+
+
+def test_the_list_is_left_as_it_is_until_something_changes(signed_in: SignedIn) -> None:
+    admit("CT1", port=104)
+    client = signed_in("radiographer")
+    seen = client.get("/devices/").context["seen"]
+    assert client.get(f"/devices/?seen={seen}", headers={"HX-Request": "true"}).status_code == 204
+    knock("CT2")
+    part = client.get(f"/devices/?seen={seen}", headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert "CT2 is not admitted." in text_of(part)
+    assert "<html" not in part.content.decode()
+
+
 def test_one_click_admits_who_knocked(signed_in: SignedIn) -> None:
     number = knock("CT2", called="PACS")
     client = signed_in("pacs_admin")
@@ -236,8 +257,12 @@ def test_the_page_of_a_device_says_what_it_did_and_names_no_patient(signed_in: S
     record(Entry(Code.QUERY, "E", "CT1", detail={"keys": {"00100010": "Chikomba"}, "matches": 2}))
     refused = {"status": "0124", "reason": "this device may not retrieve here"}
     record(Entry(Code.INSTANCES_TRANSFERRED, "R", "CT1", Outcome.MINOR_FAILURE, detail=refused))
+    knock("CT1", "called-ae", "HOZI1", "192.168.1.20")
     answer = signed_in("it_support").get(f"/devices/{permit.number}/")
     page = text_of(answer)
+    assert "CT1 calls this archive HOZI1; its name is HOZI. A-ASSOCIATE-RJ 1/1/7" in page
+    assert "did something else" not in page
+    assert "was refused" not in page
     assert "3 images arrived" in page
     assert "searched, 2 found" in page
     assert "status 0124H, this device may not retrieve here" in page
@@ -303,7 +328,7 @@ def test_a_trial_moves_by_itself_and_ends_in_a_sheet(archive: RunningArchive, si
     assert sheet.content.startswith(b"%PDF")
     assert sheet["Content-Type"] == "application/pdf"
     [kept] = acceptance.of_device("CT1")
-    assert (kept.accepted, kept.ended_by, kept.remark) == (True, ADMIN, "Good.")
+    assert (kept.accepted, kept.ended_by, kept.remark) == (True, f"Alois Administrator ({ADMIN})", "Good.")
 
 
 def test_a_failure_is_said_on_the_page_in_words(archive: RunningArchive, signed_in: SignedIn) -> None:

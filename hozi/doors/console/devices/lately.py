@@ -15,10 +15,14 @@ from django.utils.translation import ngettext
 from hozi.audit import deeds
 from hozi.audit.deeds import Deed
 from hozi.audit.record import Code
+from hozi.facilities import knocks
 from hozi.facilities.devices import Permit
+from hozi.facilities.suggest import why
+from hozi.settings import HOZI
 
 DAYS: Final = 7
 _MOST: Final = 200
+_AT_THE_DOOR: Final = ("calling-ae", "called-ae", "address", "certificate")
 _SHOWN: Final = 40
 
 
@@ -36,7 +40,16 @@ class Line:
 def of(device: Permit) -> list[Line]:
     """What the device did in the last days, the last first."""
     since = timezone.now() - timedelta(days=DAYS)
-    return list(_lines(deeds.of(device.name, since, most=_MOST)))[:_SHOWN]
+    # Refusals at the door stand in the audit by the AE title, whoever used it: the knocks tell them apart.
+    done = [deed for deed in deeds.of(device.name, since, most=_MOST) if deed.detail.get("reason") not in _AT_THE_DOOR]
+    lines = [*_lines(done), *_refused(device, since)]
+    return sorted(lines, key=lambda line: line.last, reverse=True)[:_SHOWN]
+
+
+def _refused(device: Permit, since: datetime) -> Iterator[Line]:
+    for knock in knocks.since(since, device.ae_title):
+        told = why(knock, HOZI.ae_title)
+        yield Line(max(knock.first_at, since), knock.last_at, False, told.sentence, told.technical)
 
 
 def _lines(done: list[Deed]) -> Iterator[Line]:

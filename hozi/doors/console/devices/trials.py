@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -20,7 +19,7 @@ from hozi.archive import brought
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.console import acts
 from hozi.doors.console.access import Request, action, page
-from hozi.doors.console.devices.looking import within
+from hozi.doors.console.devices.looking import seen, within
 from hozi.doors.console.forms import Form
 from hozi.doors.dimse import acceptance as trying
 from hozi.facilities import acceptance as room
@@ -130,7 +129,8 @@ def accept(request: Request, number: int) -> HttpResponse:
     form = Remark(request.POST or None, initial={"version": looked_at.version})
     if request.method == "POST":
         actor, address = request.who.actor, request.address
-        signed = form.take(trying.sign, number=number, actor=actor, address=address)
+        signer = f"{getattr(request.user, 'full_name', '')} ({actor})".strip()
+        signed = form.take(trying.sign, number=number, signer=signer, actor=actor, address=address)
         if signed is not None:
             text = _("%(name)s is accepted. Print the sheet and have it signed.") % {"name": signed.name}
             return acts.done(request, text, "trial", number)
@@ -186,7 +186,6 @@ def _context(request: Request, looked_at: Trial) -> dict[str, object]:
         may = codes is None or looked_at.facility in codes
     done = sum(step.done for step in looked_at.steps)
     study, picture = _arrived(request, looked_at)
-    told = repr((looked_at, may, study)).encode()
     return {
         "trial": looked_at,
         "device": device,
@@ -196,7 +195,7 @@ def _context(request: Request, looked_at: Trial) -> dict[str, object]:
         "own": HOZI,
         "study": study,
         "picture": picture,
-        "seen": hashlib.sha256(told).hexdigest()[:16],
+        "seen": seen(looked_at, may, study),
         "next": next((step.key for step in looked_at.steps if not step.done), ""),
     }
 
