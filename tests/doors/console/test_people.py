@@ -368,3 +368,17 @@ def test_no_page_about_people_asks_the_database_more_with_more_people(admin: Cli
     assert "Person 000" in text(first)
     assert "Person 059" not in text(first)
     assert "Person 059" in text(admin.get(f"/people/?{first.context['more']}"))
+
+
+def test_a36_a_link_that_was_used_while_somebody_typed_is_not_there(
+    admin: Client, asked: Account, anybody: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [secret] = set(LINK.findall(text(post(admin, f"/people/{asked.id}/next/", step="admit"))))
+    assert anybody.get(f"/enter/{secret}/").status_code == 200
+    link = invitations.look(secret)
+    invitations.accept(token=secret, password="the first one who clicked")
+    # The page looked before, and sends after.
+    monkeypatch.setattr(invitations, "look", lambda *_: link)
+    typed = {"password": "the second one who clicked", "again": "the second one who clicked"}
+    assert anybody.post(f"/enter/{secret}/", typed).status_code == 404
+    assert anybody.get("/me/").status_code == 302
