@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -51,7 +53,7 @@ def devices(request: Request) -> HttpResponse:
     """All devices, and who knocked; the tables alone when they are asked for again."""
     rows = _rows(request.who)
     states = [row.alive.state for row in rows if row.alive is not None]
-    context = {
+    context: dict[str, Any] = {
         "place": "devices",
         "rows": rows,
         "down": states.count("down"),
@@ -60,8 +62,13 @@ def devices(request: Request) -> HttpResponse:
         "may_change": authorise.may(request.who, "devices.change"),
         "trials": acceptance.all_going_on(within(request.who)),
     }
-    part = request.headers.get("HX-Request") == "true"
-    return render(request, "console/devices/tables.html" if part else "console/devices/list.html", context)
+    told = [(one.knock.pk, one.knock.count, one.suggestions) for one in context["knocks"]]
+    context["seen"] = seen(rows, told, context["trials"])
+    if request.headers.get("HX-Request") != "true":
+        return render(request, "console/devices/list.html", context)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "console/devices/tables.html", context)
 
 
 @page("devices.see")
@@ -95,6 +102,14 @@ def call(request: Request, number: int) -> HttpResponse:
     if report.ok:
         return acts.done(request, report.summary, "device", number)
     return acts.not_done(request, _("It does not answer: see why below."), "device", number)
+
+
+def seen(*told: object) -> str:
+    """A short name for what a part of a page tells: while it is the same, the part is left as it is.
+
+    Whoever reads a part, or has opened something in it, is not disturbed for nothing.
+    """
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def within(who: Who) -> frozenset[str] | None:
