@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from hozi.accounts import authorise
@@ -26,6 +27,7 @@ from hozi.facilities.liveness import Alive
 from hozi.settings import HOZI
 
 _WIDTH, _HEIGHT = 96, 16
+_SHORTEST_MEMORY = 15  # minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Row:
     alive: Alive | None
     heard: LastHeard | None
     spark: str
+
+    @property
+    def old(self) -> bool:
+        """Whether it was not called lately, so that nobody knows how it is now."""
+        return self.alive is not None and is_old(self.alive)
 
     @property
     def called_at(self) -> datetime | None:
@@ -52,7 +59,7 @@ class Row:
 def devices(request: Request) -> HttpResponse:
     """All devices, and who knocked; the tables alone when they are asked for again."""
     rows = _rows(request.who)
-    states = [row.alive.state for row in rows if row.alive is not None]
+    states = [row.alive.state for row in rows if row.alive is not None and not row.old]
     context: dict[str, Any] = {
         "place": "devices",
         "rows": rows,
@@ -63,7 +70,7 @@ def devices(request: Request) -> HttpResponse:
         "trials": acceptance.all_going_on(within(request.who)),
     }
     told = [(one.knock.pk, one.knock.count, one.suggestions) for one in context["knocks"]]
-    context["seen"] = seen(rows, told, context["trials"])
+    context["seen"] = seen(rows, [row.old for row in rows], told, context["trials"])
     if request.headers.get("HX-Request") != "true":
         return render(request, "console/devices/list.html", context)
     if request.GET.get("seen") == context["seen"]:
@@ -80,6 +87,7 @@ def device(request: Request, number: int) -> HttpResponse:
         "place": "devices",
         "device": permit,
         "alive": alive,
+        "old": alive is not None and is_old(alive),
         "spark": spark(alive, 4 * _WIDTH, 2 * _HEIGHT) if alive else "",
         "heard": heard.last_heard().get(permit.name),
         "lines": lately.of(permit),
@@ -124,6 +132,12 @@ def may_change(who: Who, permit: Permit) -> bool:
         return False
     codes = authorise.facilities(who, "devices.change")
     return codes is None or permit.facility in codes
+
+
+def is_old(alive: Alive) -> bool:
+    """Whether the last echo is too long ago to say how the device is now: it is not called any more."""
+    after = timedelta(minutes=max(3 * HOZI.echo_minutes, _SHORTEST_MEMORY))
+    return timezone.now() - alive.last.at > after
 
 
 def spark(alive: Alive, width: int = _WIDTH, height: int = _HEIGHT) -> str:
