@@ -15,6 +15,7 @@ from hozi.archive import commitment
 from hozi.audit import deeds
 from hozi.audit.deeds import Deed
 from hozi.audit.record import Code
+from hozi.doors.dimse import phantom
 from hozi.facilities import acceptance, knocks, liveness
 from hozi.facilities.acceptance import Step
 from hozi.facilities.addresses import network
@@ -134,7 +135,7 @@ def _stored(since: datetime, device: Permit) -> Step:
 
 
 def _sent(since: datetime, device: Permit) -> Step:
-    tried = [deed for deed in deeds.given(device.name, since) if deed.detail.get("test")]
+    tried = [deed for deed in deeds.given(device.name, phantom.STUDY_UID, since) if "told" in deed.detail]
     if not tried:
         return Step(
             "send", explanation="No image has been sent to it yet.", advice="Let the archive send a test image."

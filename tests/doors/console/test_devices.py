@@ -75,6 +75,27 @@ def test_the_list_says_who_answers_with_a_word(signed_in: SignedIn) -> None:
     assert "<polyline" in answer.content.decode()
 
 
+def test_an_answer_of_long_ago_does_not_count_as_one(signed_in: SignedIn) -> None:
+    permit = admit("CT1", port=104)
+    long_ago = timezone.now() - timedelta(hours=2)
+    liveness.note("CT1", Echo(long_ago, True, "it answers", milliseconds=3))
+    client = signed_in("radiographer")
+    for url in ("/devices/", f"/devices/{permit.number}/"):
+        assert "Not called lately" in text_of(client.get(url))
+
+
+def test_the_list_is_left_as_it_is_until_something_changes(signed_in: SignedIn) -> None:
+    admit("CT1", port=104)
+    client = signed_in("radiographer")
+    seen = client.get("/devices/").context["seen"]
+    assert client.get(f"/devices/?seen={seen}", headers={"HX-Request": "true"}).status_code == 204
+    knock("CT2")
+    part = client.get(f"/devices/?seen={seen}", headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert "CT2 is not admitted." in text_of(part)
+    assert "<html" not in part.content.decode()
+
+
 def test_one_click_admits_who_knocked(signed_in: SignedIn) -> None:
     number = knock("CT2", called="PACS")
     client = signed_in("pacs_admin")

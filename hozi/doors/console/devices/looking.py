@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from hozi.accounts import authorise
@@ -24,6 +27,7 @@ from hozi.facilities.liveness import Alive
 from hozi.settings import HOZI
 
 _WIDTH, _HEIGHT = 96, 16
+_SHORTEST_MEMORY = 15  # minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,11 @@ class Row:
     alive: Alive | None
     heard: LastHeard | None
     spark: str
+
+    @property
+    def old(self) -> bool:
+        """Whether it was not called lately, so that nobody knows how it is now."""
+        return self.alive is not None and is_old(self.alive)
 
     @property
     def called_at(self) -> datetime | None:
@@ -50,8 +59,8 @@ class Row:
 def devices(request: Request) -> HttpResponse:
     """All devices, and who knocked; the tables alone when they are asked for again."""
     rows = _rows(request.who)
-    states = [row.alive.state for row in rows if row.alive is not None]
-    context = {
+    states = [row.alive.state for row in rows if row.alive is not None and not row.old]
+    context: dict[str, Any] = {
         "place": "devices",
         "rows": rows,
         "down": states.count("down"),
@@ -60,8 +69,13 @@ def devices(request: Request) -> HttpResponse:
         "may_change": authorise.may(request.who, "devices.change"),
         "trials": acceptance.all_going_on(within(request.who)),
     }
-    part = request.headers.get("HX-Request") == "true"
-    return render(request, "console/devices/tables.html" if part else "console/devices/list.html", context)
+    told = [(one.knock.pk, one.knock.count, one.suggestions) for one in context["knocks"]]
+    context["seen"] = seen(rows, [row.old for row in rows], told, context["trials"])
+    if request.headers.get("HX-Request") != "true":
+        return render(request, "console/devices/list.html", context)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "console/devices/tables.html", context)
 
 
 @page("devices.see")
@@ -73,6 +87,7 @@ def device(request: Request, number: int) -> HttpResponse:
         "place": "devices",
         "device": permit,
         "alive": alive,
+        "old": alive is not None and is_old(alive),
         "spark": spark(alive, 4 * _WIDTH, 2 * _HEIGHT) if alive else "",
         "heard": heard.last_heard().get(permit.name),
         "lines": lately.of(permit),
@@ -97,6 +112,14 @@ def call(request: Request, number: int) -> HttpResponse:
     return acts.not_done(request, _("It does not answer: see why below."), "device", number)
 
 
+def seen(*told: object) -> str:
+    """A short name for what a part of a page tells: while it is the same, the part is left as it is.
+
+    Whoever reads a part, or has opened something in it, is not disturbed for nothing.
+    """
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
 def within(who: Who) -> frozenset[str] | None:
     """The facilities whose devices are seen (None: all)."""
     codes = authorise.facilities(who, "devices.see")
@@ -109,6 +132,12 @@ def may_change(who: Who, permit: Permit) -> bool:
         return False
     codes = authorise.facilities(who, "devices.change")
     return codes is None or permit.facility in codes
+
+
+def is_old(alive: Alive) -> bool:
+    """Whether the last echo is too long ago to say how the device is now: it is not called any more."""
+    after = timedelta(minutes=max(3 * HOZI.echo_minutes, _SHORTEST_MEMORY))
+    return timezone.now() - alive.last.at > after
 
 
 def spark(alive: Alive, width: int = _WIDTH, height: int = _HEIGHT) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -20,7 +19,7 @@ from hozi.archive import brought
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.console import acts
 from hozi.doors.console.access import Request, action, page
-from hozi.doors.console.devices.looking import within
+from hozi.doors.console.devices.looking import seen, within
 from hozi.doors.console.forms import Form
 from hozi.doors.dimse import acceptance as trying
 from hozi.facilities import acceptance as room
@@ -187,7 +186,6 @@ def _context(request: Request, looked_at: Trial) -> dict[str, object]:
         may = codes is None or looked_at.facility in codes
     done = sum(step.done for step in looked_at.steps)
     study, picture = _arrived(request, looked_at)
-    told = repr((looked_at, may, study)).encode()
     return {
         "trial": looked_at,
         "device": device,
@@ -197,7 +195,7 @@ def _context(request: Request, looked_at: Trial) -> dict[str, object]:
         "own": HOZI,
         "study": study,
         "picture": picture,
-        "seen": hashlib.sha256(told).hexdigest()[:16],
+        "seen": seen(looked_at, may, study),
         "next": next((step.key for step in looked_at.steps if not step.done), ""),
     }
 
