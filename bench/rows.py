@@ -10,6 +10,7 @@ from typing import Final
 
 from bench import audit, clients, images
 from bench.archives import Archive, dcmqrscp, hozi, orthanc
+from bench.browsing import LOOKS, browse_full
 from bench.ground import Ground
 from bench.images import Series, Template, write_series
 from bench.memory import listener_memory
@@ -141,6 +142,25 @@ def _full(suffix: str, on: str, *, postgresql: bool) -> Iterator[Row]:
     yield _row(f"store-million{suffix}", work, "Hozi with an empty archive", full, 0.9, 1.0)
 
 
+def _browsing(suffix: str, on: str, *, postgresql: bool) -> Iterator[Row]:
+    name = f"browse-million{suffix}"
+    work = "95th percentile of the time to the last byte of a page of the console: {}; in a full archive, " + on
+    demands = tuple(
+        Demand(
+            f"{name}-{look.name}",
+            work.format(look.what),
+            "nothing",
+            "ms",
+            150,
+            100,
+            more_is_better=False,
+            absolute=True,
+        )
+        for look in LOOKS
+    )
+    yield Row(name, demands, partial(browse_full, postgresql=postgresql))
+
+
 def _memory() -> Iterator[Row]:
     growth = "growth of the listener's resident memory while 4 associations each send a large multi-frame object"
     memory = Demand("memory", growth, "nothing", "MB", 96, 48, more_is_better=False, absolute=True)
@@ -176,6 +196,8 @@ _ALL: Final = (
     *_fetching(),
     *_full("", "SQLite", postgresql=False),
     *_full("-postgresql", "PostgreSQL", postgresql=True),
+    *_browsing("", "SQLite", postgresql=False),
+    *_browsing("-postgresql", "PostgreSQL", postgresql=True),
     *_memory(),
     *_audit("", "SQLite", postgresql=False),
     *_audit("-postgresql", "PostgreSQL", postgresql=True),

@@ -114,6 +114,9 @@ class Settings(BaseSettings):
         description="Address and port of the console (`0.0.0.0:8080`: on all addresses); port 0 picks a free one.",
     )
     http_workers: int = Field(2, ge=1, le=64, description="Processes that answer browsers and programs.")
+    api_requests_per_minute: int = Field(
+        1200, ge=1, description="Requests to the API that one person or program may make, in each process."
+    )
     http_threads: int = Field(8, ge=2, le=256, description="Requests that each of them works on at the same time.")
     http_tls_certificate: Path | None = Field(
         None, description="PEM file with the console's certificate chain. Empty: no TLS, `http://` only."

@@ -30,9 +30,12 @@ def read(path: Path, *, make: bool) -> str:
 
 
 def make_key(path: Path) -> None:
-    """Whole or not at all: a link to a finished file, which fails when another process was first."""
+    """Makes a file with a new key, for this account only; keeps the one of a process that was quicker.
+
+    Whole or not at all: a link to a finished file, which fails when another process was first.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # 0600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # 0600
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
@@ -43,3 +46,8 @@ def make_key(path: Path) -> None:
         pass
     finally:
         Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # what is signed with the key must not outlive it
+    finally:
+        os.close(folder)

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "hozi.doors.api",
     "hozi.doors.console",  # before allauth, whose templates it replaces
     "allauth",
     "allauth.account",

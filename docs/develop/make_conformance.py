@@ -453,7 +453,7 @@ def _yes(truth: bool) -> str:
 # How the names of settings begin that no DICOM peer can notice.
 _NOT_DICOM = (
     *("home", "database", "storage", "transcode", "time_zone", "log_level"),
-    *("http_", "trusted_proxies", "secret_key", "session_hours", "mfa_required"),
+    *("http_", "api_", "trusted_proxies", "secret_key", "session_hours", "mfa_required"),
     *("emergency", "inactive", "review", "audit", "echo_minutes", "oidc", "ldap", "password"),
     *("hospital", "support", "default_language", "default_theme"),
 )

@@ -168,13 +168,13 @@ def reactivate(who: Who, number: int, *, version: int | None = None) -> Account:
             raise Refused(f"{person.username} {states.WORDS[person.state]} already")
         if has_ended(person):
             raise Refused(f"The last day of {person.username} is past: change it first", field="ends_on")
-        if person.approved_at is None:
+        if person.activated_at is not None:
+            _move(who, person, State.ACTIVE)
+        elif person.approved_at is not None:
+            _move(who, person, State.APPROVED)
+        else:
             now = timezone.now()
             _move(who, person, State.REQUESTED, requested_at=now, requested_by=who.actor[:128])
-        elif person.activated_at is not None:
-            _move(who, person, State.ACTIVE)
-        else:
-            _move(who, person, State.APPROVED)
     return _account(person)
 
 

@@ -64,6 +64,14 @@ def of(who: Who, number: int) -> Profile:
     return _profile(row)
 
 
+def number_of(username: str) -> int:
+    """The id of whoever signs in by that name, whatever its case. For the operator: it says that somebody exists."""
+    found = Person.objects.filter(username__iexact=username.strip()).values_list("pk", flat=True).first()
+    if found is None:
+        raise NotThere(f"Nobody signs in as {username[:64]!r}; `hozi user list` shows who does")
+    return found
+
+
 def own(who: Who) -> Profile:
     """Whoever asks, as a person. Raises NotThere when it is none."""
     row = Person.objects.filter(pk=who.person or 0).first()

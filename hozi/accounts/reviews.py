@@ -1,6 +1,6 @@
 """Access reviews (R294): four times a year somebody says of everybody with access that it is right, or ends it.
 
-A review is open for 14 days, and for 14 days of grace; whoever nobody attested by then is suspended. Nobody decides
+A review is open for 14 days, and for some days of grace; whoever nobody attested by then is suspended. Nobody decides
 about themselves. Whoever reviews one facility decides about those whose roles reach no farther than that facility.
 """
 
@@ -22,13 +22,13 @@ from hozi.accounts import authorise, grants, names, oversight, states
 from hozi.accounts.authorise import Who
 from hozi.accounts.models import Grant, Person, Review, ReviewItem
 from hozi.audit.record import Code, Entry, Type, record
+from hozi.choices import answers
 from hozi.core.errors import Changed, NotThere, Refused
 
 log = structlog.get_logger(__name__)
 
 DECIDE: Final = "reviews.decide"
 OPEN_FOR: Final = timedelta(days=14)
-GRACE: Final = timedelta(days=14)
 LEAST_NOTE: Final = 5
 _MOST_LISTED: Final = 500
 
@@ -120,7 +120,10 @@ def _open(who: Who, now: datetime) -> Progress:
         if Review.objects.filter(closed_at=None, grace_until__gt=now).exists():
             raise Refused("A review is open already; decide there")
         row = Review.objects.create(
-            opened_at=now, opened_by=who.actor[:128], due_at=now + OPEN_FOR, grace_until=now + OPEN_FOR + GRACE
+            opened_at=now,
+            opened_by=who.actor[:128],
+            due_at=now + OPEN_FOR,
+            grace_until=now + OPEN_FOR + timedelta(days=answers.review_grace_days()),
         )
         people = list(Person.objects.filter(state__in=_HAVE_ACCESS).order_by("pk"))
         access = _access_of([person.pk for person in people])

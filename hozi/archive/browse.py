@@ -100,6 +100,7 @@ class Progress:
     instance_count: int
     arriving: bool
     exceptions: int
+    corrected: bool
 
 
 def browse(who: Who, filters: Filters, *, after: int = 0, before: int = 0, most: int = 50) -> Page:
@@ -131,7 +132,10 @@ def newer(who: Who, filters: Filters, newest: int, *, most: int = MOST) -> int:
 def progress(who: Who, studies: Collection[int]) -> list[Progress]:
     """How far these studies are, those of them that who asks reaches."""
     lines = _lines(list(studies)[:MOST], reach(who, SEE))
-    return [Progress(one.pk, one.series_count, one.instance_count, one.arriving, one.exceptions) for one in lines]
+    return [
+        Progress(one.pk, one.series_count, one.instance_count, one.arriving, one.exceptions, one.corrected)
+        for one in lines
+    ]
 
 
 def checked(filters: Filters) -> Filters:

@@ -108,6 +108,8 @@ def undo(correction: int, *, actor: str) -> None:
         made = Correction.objects.filter(pk=correction).first()
         if made is None:
             raise Refused(f"There is no correction {correction}.")
+        if made.level not in _TABLES:
+            raise Refused("It belongs to an object that was taken in from quarantine: undo that decision.")
         row = _locked(made.level, made.uid)  # whoever corrects this row waits here, so what is read now stays true
         in_force = list(
             Correction.objects.filter(level=made.level, uid=made.uid, undone_at=None, pk__gte=correction).order_by("pk")

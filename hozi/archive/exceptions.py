@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from django.db import models
 from django.utils import timezone
@@ -12,6 +13,9 @@ from django.utils import timezone
 from hozi.archive.models import ExceptionCase
 
 Reason = ExceptionCase.Reason
+
+#: How decisions begin by which an object was taken into the archive.
+TAKEN: Final = "taken"
 
 #: What each reason means, in the words of the people who read the list.
 IN_WORDS: dict[str, str] = {
@@ -69,7 +73,10 @@ def open_cases() -> Iterator[Case]:
 
 
 def raise_case(case: ExceptionCase) -> tuple[ExceptionCase, bool]:
-    """Adds the case, or counts it up when the same content came for the same reason before. Returns (case, new)."""
+    """Adds the case, or counts it up when the same content came for the same reason before. Returns (case, new).
+
+    What was decided is to be decided again then, unless the content was taken in: nothing is missing.
+    """
     now = timezone.now()
     case.first_at = case.last_at = now
     # An upsert, not a look and then an insert: two senders may bring the same content at the same moment.
@@ -81,8 +88,9 @@ def raise_case(case: ExceptionCase) -> tuple[ExceptionCase, bool]:
     )
     known = ExceptionCase.objects.get(reason=case.reason, sha256=case.sha256, sop_instance_uid=case.sop_instance_uid)
     if known.first_at != stored.first_at:
-        ExceptionCase.objects.filter(pk=known.pk).update(
-            count=models.F("count") + 1, state=ExceptionCase.State.OPEN, key=known.key or case.key
-        )
+        again: dict[str, Any] = {"count": models.F("count") + 1, "key": known.key or case.key}
+        if not known.decision.startswith(TAKEN) or known.state == ExceptionCase.State.OPEN:
+            again |= {"state": ExceptionCase.State.OPEN, "version": models.F("version") + 1}
+        ExceptionCase.objects.filter(pk=known.pk).update(**again)
         return known, False
     return known, True

@@ -267,6 +267,7 @@ class _Row(NamedTuple):
     def owners(self) -> tuple[tuple[str, str], ...]:
         """What corrections may be attached to, from the widest to the narrowest: the narrowest wins."""
         return (
+            ("TAKEN", self.sop_instance),
             ("PATIENT", str(self.patient)),
             ("STUDY", self.study),
             ("SERIES", self.series),

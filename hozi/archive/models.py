@@ -213,8 +213,10 @@ class SequenceValue(models.Model):
 class ExceptionCase(models.Model):
     """Something about an object that a person must decide: the archive kept it and did not guess.
 
-    With ``key``, the object itself lies in quarantine and is not part of the archive. Without, it was stored and
-    only needs a look. Holds patient data: UIDs, and at ``key`` the object itself.
+    With ``key``, the object itself lies in quarantine and is not part of the archive, unless it was taken in: then a
+    `StoredObject` with the same key is. Without, it was stored and only needs a look. ``decision`` is the last one,
+    also when it is open again.
+    Holds patient data: UIDs, what people write in ``note``, and at ``key`` the object itself.
     """
 
     class Reason(models.TextChoices):
@@ -251,6 +253,11 @@ class ExceptionCase(models.Model):
     count = models.PositiveIntegerField(default=1, help_text="How often the same content came for the same reason.")
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
+    decision = models.CharField(max_length=24, default="")
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=128, default="")
+    note = models.CharField(max_length=500, default="", help_text="Why it was decided so.")
+    version = models.PositiveIntegerField(default=1)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["reason", "sha256", "sop_instance_uid"], name="exception_once")]
@@ -266,7 +273,8 @@ class ExceptionCase(models.Model):
 class Correction(models.Model):
     """An overlay: what one patient's, study's, series' or instance's elements read on the way out.
 
-    The stored bytes stay. ``level`` is that of ``uid`` (for a patient, its row id). ``changes`` holds by tag the values
+    The stored bytes stay. ``level`` is that of ``uid`` (for a patient, its row id), or TAKEN: what an object reads
+    instead that was taken in from quarantine, below all others. ``changes`` holds by tag the values
     as in the DICOM JSON model: ``{"GGGGEEEE": [...]}``; an empty list empties the element, null leaves it out.
     ``before`` holds what the index said of these elements (of a patient's: also in each of the studies), so that
     taking the correction back restores it.

@@ -49,9 +49,10 @@ def tally(actor: str, since: datetime, *, code: Code, action: str, ok: bool = Tr
     return Tally(**found) if found["count"] else None
 
 
-def given(receiver: str, since: datetime, most: int = 10) -> list[Deed]:
-    """What was sent to a device since, whoever asked for it; the last first."""
-    return _deeds(_rows(Q(detail__receiver=receiver), since, Code.INSTANCES_TRANSFERRED, "R", None), most)
+def given(receiver: str, study_uid: str, since: datetime, most: int = 10) -> list[Deed]:
+    """What of that study was sent to a device since, whoever asked for it; the last first."""
+    who = Q(study_uid=study_uid, detail__receiver=receiver)
+    return _deeds(_rows(who, since, Code.INSTANCES_TRANSFERRED, "R", None), most)
 
 
 def _deeds(rows: QuerySet[Event], most: int) -> list[Deed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -29,13 +30,13 @@ class Shown:
     choice: str
 
 
-def shown(settings: Settings = HOZI) -> list[Shown]:
-    """Every setting, in the order in which it is declared."""
+def shown(settings: Settings = HOZI, chosen: Mapping[str, Any] | None = None) -> list[Shown]:
+    """Every setting, in the order in which it is declared; ``chosen`` has what holds of choices, by their keys."""
     choices = {choice.setting: choice.key for choice in CHOICES}
     return [
         Shown(
             variable=f"HOZI_{name.upper()}",
-            value=masked(name, getattr(settings, name)),
+            value=masked(name, (chosen or {}).get(choices.get(name, ""), getattr(settings, name))),
             default=masked(name, field.default),
             takes=kinds.takes(field),
             description=field.description or "",
@@ -48,7 +49,7 @@ def shown(settings: Settings = HOZI) -> list[Shown]:
 
 def masked(name: str, value: Any) -> str:
     """The value as text, without what must stay secret: passwords in URLs, and whole values of settings named so."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     if _SECRET.search(name) and text:
         return _MASK
     return _IN_QUERY.sub(rf"\1{_MASK}", _IN_URL.sub(rf"\1:{_MASK}@", text))

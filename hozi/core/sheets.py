@@ -32,6 +32,13 @@ def written(rows: Iterable[Sequence[object]]) -> str:
     return out.getvalue()
 
 
+def plain(rows: Iterable[Sequence[str]]) -> str:
+    """The rows as CSV exactly as they are: for reading back with `read`, never for a spreadsheet."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
 Lines = list[tuple[int, list[str]]]
 """Lines of a file with the numbers that they have in it."""
 

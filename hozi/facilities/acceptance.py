@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from hozi.audit.record import Code, Entry, Type, record
 from hozi.core.errors import Changed, NotThere, Refused
@@ -22,15 +24,15 @@ from hozi.facilities.recognise import Permit, permit_of, with_place
 
 State = Literal["waiting", "passed", "failed", "left_out"]
 
-STEPS: Final = {
-    "names": "Names and addresses",
-    "echo": "The archive calls the device",
-    "call": "The device calls the archive",
-    "store": "The device stores an image",
-    "send": "The archive sends an image",
-    "query": "The device searches",
-    "retrieve": "The device fetches images",
-    "commitment": "The device asks whether its images are safe",
+STEPS: Final[dict[str, str | Promise]] = {
+    "names": _("Names and addresses"),
+    "echo": _("The archive calls the device"),
+    "call": _("The device calls the archive"),
+    "store": _("The device stores an image"),
+    "send": _("The archive sends an image"),
+    "query": _("The device searches"),
+    "retrieve": _("The device fetches images"),
+    "commitment": _("The device asks whether its images are safe"),
 }
 """Every step, in the order in which it is walked, with its title."""
 
@@ -56,7 +58,7 @@ class Step:
     @property
     def title(self) -> str:
         """What is tried."""
-        return STEPS[self.key]
+        return str(STEPS[self.key])
 
     @property
     def done(self) -> bool:
@@ -198,13 +200,14 @@ def take_up(number: int, key: str, *, actor: str, address: str = "") -> Trial:
 
 
 def sign(
-    number: int, device: Permit, steps: Collection[Step], *, version: int, remark: str = "", actor: str,
-    address: str = "",
+    number: int, device: Permit, steps: Collection[Step], *, version: int, remark: str = "", signer: str = "",
+    actor: str, address: str = "",
 ) -> Trial:  # fmt: skip
     """Ends the trial: the device is accepted, with the steps as they stand. Nothing of it changes afterwards.
 
-    ``version`` is that of the trial that the caller has looked at. Raises Changed, NotThere; Refused while a step is
-    open, or when the device is called otherwise by now.
+    ``version`` is that of the trial that the caller has looked at; ``signer`` is who signs, as it stands on the sheet
+    (without it: the actor). Raises Changed, NotThere; Refused while a step is open, or when the device is called
+    otherwise by now.
     """
     remark = _remark(remark)
     with transaction.atomic():
@@ -216,7 +219,7 @@ def sign(
         if undone := [step.title for step in steps if not step.done]:
             raise Refused(f"Not done yet: {', '.join(undone)}. Leave out, with the reason, what this device cannot do")
         row.steps = {step.key: _written(step) for step in steps}
-        _end(row, actor, remark, accepted=True)
+        _end(row, signer or actor, remark, accepted=True)
         _audit(row, "U", "accepted", actor, address)
     return _trial(row)
 
@@ -244,8 +247,8 @@ def _remark(text: str) -> str:
     return text
 
 
-def _end(row: Acceptance, actor: str, remark: str, *, accepted: bool) -> None:
-    row.ended_at, row.ended_by, row.accepted, row.remark = timezone.now(), actor[:128], accepted, remark
+def _end(row: Acceptance, by: str, remark: str, *, accepted: bool) -> None:
+    row.ended_at, row.ended_by, row.accepted, row.remark = timezone.now(), by[:128], accepted, remark
     row.save()
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.core.errors import NotThere
+from hozi.core.pace import Bucket
 from hozi.facilities.models import Knock
 
 MOST = 1000
@@ -29,31 +28,8 @@ RETURNING count
 """
 
 
-class _Bucket:
-    """Lets a burst through, and then so many a second. Thread-safe."""
-
-    def __init__(self, burst: int, per_second: float) -> None:
-        self._burst, self._per_second = burst, per_second
-        self._left, self._filled_at = float(burst), time.monotonic()
-        self._held_back = 0
-        self._lock = threading.Lock()
-
-    def take(self) -> int | None:
-        """None when this one must be held back; else how many were held back since the last that was not."""
-        with self._lock:
-            now = time.monotonic()
-            self._left = min(self._burst, self._left + (now - self._filled_at) * self._per_second)
-            self._filled_at = now
-            if self._left < 1:
-                self._held_back += 1
-                return None
-            self._left -= 1
-            held_back, self._held_back = self._held_back, 0
-            return held_back
-
-
 # Every knock costs a flush of the disk that images need too: guessing at full speed must not starve them.
-_writes = _Bucket(burst=500, per_second=10)
+_writes = Bucket(burst=500, per_second=10)
 
 
 def knocked(calling_ae: str, called_ae: str, address: str, tls_subject: str = "", *, reason: str) -> None:
@@ -93,6 +69,12 @@ def knocked(calling_ae: str, called_ae: str, address: str, tls_subject: str = ""
 def recent() -> list[Knock]:
     """Who knocked, the last first; at most `MOST`."""
     return list(Knock.objects.order_by("-last_at", "-pk")[:MOST])
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """How many AE titles and addresses are in the list, and when the first of them knocked first."""
+    found = Knock.objects.aggregate(first=Min("first_at"))
+    return Knock.objects.values("calling_ae", "address").distinct().count(), found["first"]
 
 
 def by_number(number: int) -> Knock:

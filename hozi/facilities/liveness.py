@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -33,12 +34,13 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """Whether a device answers. ``since``: how long it has been up or down (None: not known yet).
+    """Whether a device (of that ``number``) answers. ``since``: how long it has been up or down (None: not known yet).
 
     ``history``: the last echoes, the oldest first; None instead of milliseconds where it did not answer.
     """
 
     name: str
+    number: int
     up: bool | None
     since: datetime | None
     failures: int
@@ -83,6 +85,14 @@ def standing() -> dict[str, Alive]:
     return {row.device.name: _alive(row.device.name, row) for row in Liveness.objects.select_related("device")}
 
 
+def down(within: Collection[str] | None = None) -> list[Alive]:
+    """The devices of these facilities (None: all) that are down, the one that has been so longest first."""
+    rows = Liveness.objects.filter(up=False).select_related("device").order_by("since")
+    if within is not None:
+        rows = rows.filter(device__facility__code__in=within)
+    return [_alive(row.device.name, row) for row in rows]
+
+
 def of(name: str) -> Alive | None:
     """How the device of that name stands; None when it was never called."""
     row = Liveness.objects.filter(device__name=name).first()
@@ -98,6 +108,7 @@ def _alive(name: str, row: Liveness) -> Alive:
     ok = row.failures == 0
     return Alive(
         name=name,
+        number=row.device_id,
         up=row.up,
         since=row.since,
         failures=row.failures,

@@ -13,6 +13,7 @@ from django.contrib.auth.hashers import check_password
 from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare
 
+from hozi.core.errors import NotThere
 from hozi.facilities import addresses
 from hozi.facilities.models import Device
 
@@ -26,7 +27,8 @@ Reason = Literal["calling-ae", "called-ae", "address", "certificate"]
 class Permit:
     """A device and what it may do, as the doors need it.
 
-    ``facility`` and ``department`` (of that facility; empty: none) are codes; ``version`` counts the changes to it.
+    ``facility`` and ``department`` (of that facility; empty: none) are codes; ``version`` counts the changes to it;
+    ``number`` names it in addresses of pages.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Permit:
     may_receive: bool = False
     sees_all: bool = False
     version: int = 1
+    number: int = 0
 
     @property
     def facilities(self) -> Collection[str] | None:
@@ -172,6 +175,14 @@ def permit_by_name(name: str) -> Permit | None:
     return permit_of(row) if row else None
 
 
+def permit_by_number(number: int, within: Collection[str] | None = None) -> Permit:
+    """The device of that number, in one of these facilities (None: any), as it is now. Raises NotThere."""
+    row = with_place().filter(pk=number).first()
+    if row is None or (within is not None and row.facility.code not in within):
+        raise NotThere("There is no such device (any more)")
+    return permit_of(row)
+
+
 def with_place() -> QuerySet[Device]:
     """The rows of all devices, each with its facility and department."""
     return Device.objects.select_related("facility", "department")
@@ -199,4 +210,5 @@ def permit_of(row: Device) -> Permit:
         may_receive=row.may_receive,
         sees_all=row.sees_all,
         version=row.version,
+        number=row.pk,
     )

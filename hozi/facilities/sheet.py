@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 import typst
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from hozi.facilities.acceptance import Step, Trial
 from hozi.facilities.models import Facility
@@ -34,6 +34,12 @@ def pdf(trial: Trial, device: Permit | None) -> bytes:
 
 def content(trial: Trial, device: Permit | None) -> dict[str, Any]:
     """Everything that stands on the sheet, in the form in which the template takes it."""
+    # What was seen is kept in English, so the sheet is in one language, whoever prints it.
+    with translation.override("en"):
+        return _content(trial, device)
+
+
+def _content(trial: Trial, device: Permit | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "title": f"Acceptance of {trial.name}",
         "hospital": _hospital(trial.facility),

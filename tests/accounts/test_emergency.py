@@ -250,6 +250,14 @@ def test_a_verdict_is_one_of_two(radiologist: int, protector: int) -> None:
         assert refused.value.field == "verdict"
 
 
+def test_a_reviewer_can_end_it(radiologist: int, protector: int) -> None:
+    emergency.end(asks(protector), opened(radiologist).id)
+    assert emergency.mine(asks(radiologist)) == []
+    local = asks(somebody("localdpo", "dpo", "ELSEWHERE"))
+    emergency.end(local, opened(radiologist).id)
+    assert emergency.mine(asks(radiologist)) == []
+
+
 def test_a_reviewer_of_a_facility_sees_its_patients_and_its_people_only(radiologist: int) -> None:
     access = opened(radiologist)
     places.add("THIRD", "Third Hospital", actor="test")

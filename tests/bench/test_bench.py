@@ -55,9 +55,13 @@ MISSES = "store-dcmqrscp"
 GROUPS = {
     "storing": ("store-shipped", "store", "store-4"),
     "fetching, memory": ("get", "move", "memory"),
-    "a full archive": ("find-million", "store-million"),
+    "a full archive": ("find-million", "store-million", "browse-million"),
     "storing on PostgreSQL": ("store-postgresql", "store-4-postgresql"),
-    "a full archive on PostgreSQL": ("find-million-postgresql", "store-million-postgresql"),
+    "a full archive on PostgreSQL": (
+        "find-million-postgresql",
+        "store-million-postgresql",
+        "browse-million-postgresql",
+    ),
     "the audit": ("audit", "audit-postgresql"),
     "other images": ("store-cr", "store-us"),
 }

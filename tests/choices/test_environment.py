@@ -34,3 +34,9 @@ def test_passwords_are_masked_wherever_they_stand() -> None:
     assert masked("ldap_password", "") == ""
     assert masked("database_url", "sqlite:////srv/hozi.sqlite3") == "sqlite:////srv/hozi.sqlite3"
     assert masked("tls_key", None) == ""
+
+
+def test_what_was_chosen_is_shown_where_the_environment_says_nothing() -> None:
+    rows = {row.variable: row for row in shown(chosen={"accounts.inactive_days": 60})}
+    assert (rows["HOZI_INACTIVE_DAYS"].value, rows["HOZI_INACTIVE_DAYS"].default) == ("60", "90")
+    assert rows["HOZI_IDLE_SECONDS"].value == rows["HOZI_IDLE_SECONDS"].default == "600"

@@ -188,7 +188,9 @@ def test_no_name_breaks_the_sheet_or_adds_to_it(text: str, ct1: Permit) -> None:
     trial = begun()
     lines: Any = {"explanation": text, "technical": text}
     steps = (Step("names", "passed", timezone.now(), (text, text)), Step("echo", "failed", **lines))
-    hostile = _changed(trial, name=text, identity=text, facility=text, begun_by=text, remark=text, steps=steps)
+    hostile = _changed(
+        trial, name=text, identity=text, facility=text.replace("\0", ""), begun_by=text, remark=text, steps=steps
+    )
     device = _changed(ct1, ae_title=text, name=text, tls_subject=text, modality=text)
     assert sheet.pdf(hostile, device).startswith(b"%PDF")
     told = sheet.content(hostile, device)

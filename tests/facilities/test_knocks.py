@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knocks, "_writes", knocks._Bucket(burst=10_000, per_second=0))
+    monkeypatch.setattr(knocks, "_writes", knocks.Bucket(burst=10_000, per_second=0))
 
 
 def test_the_same_knock_is_counted_and_not_listed_twice() -> None:
@@ -62,7 +62,7 @@ def test_a_guesser_does_not_push_others_out_of_the_list(monkeypatch: pytest.Monk
 
 
 def test_a_flood_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket = knocks._Bucket(burst=3, per_second=0)
+    bucket = knocks.Bucket(burst=3, per_second=0)
     monkeypatch.setattr(knocks, "_writes", bucket)
     for number in range(50):
         knocked(f"GUESS{number}", "HOZI", "203.0.113.1", reason="calling-ae")
@@ -73,7 +73,7 @@ def test_a_flood_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_bucket_fills_again() -> None:
-    bucket = knocks._Bucket(burst=1, per_second=1000)
+    bucket = knocks.Bucket(burst=1, per_second=1000)
     assert bucket.take() == 0
     taken = [bucket.take() for _ in range(100_000)]
     assert any(answer is not None for answer in taken)

@@ -20,6 +20,7 @@ IMPLEMENTATION_VERSION_NAME: Final = "HOZI_" + "_".join(hozi.__version__.split("
 PRIVATE_INFORMATION_CREATOR_UID: Final = "2.25.70826031988559848707872044432362963233"
 """Says that the private information in a file's header was put there by Hozi (PS3.10 §7.1)."""
 
+_OWN: Final = uuid.UUID(int=int(IMPLEMENTATION_CLASS_UID.rpartition(".")[2]))
 _COMPONENTS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _LEADING_ZERO: Final = re.compile(r"(?:^|\.)0[0-9]", re.ASCII)
 
@@ -50,3 +51,8 @@ def is_canonical(uid: str) -> bool:
 def new_uid() -> str:
     """A UID that nobody else has, made of a random UUID (PS3.5 §B.2)."""
     return f"2.25.{uuid.uuid4().int}"
+
+
+def derived_uid(*parts: str) -> str:
+    """The UID that Hozi makes of these parts: always the same one, and nobody else's (PS3.5 §B.2)."""
+    return f"2.25.{uuid.uuid5(_OWN, chr(0).join(parts)).int}"

@@ -12,10 +12,23 @@ from pathlib import Path
 import typer
 
 from hozi.core.errors import HoziError
-from hozi.doors.cli import acceptance, adopt, assets, bring, check, demo, devices, doctor, export, facilities, serve
+from hozi.doors.cli import (
+    acceptance,
+    adopt,
+    assets,
+    bring,
+    check,
+    demo,
+    devices,
+    doctor,
+    export,
+    facilities,
+    people,
+    serve,
+)
 from hozi.doors.cli.output import fail
 
-_GROUPS = (assets, serve, devices, acceptance, facilities, bring, export, check, adopt, doctor, demo)
+_GROUPS = (assets, serve, devices, acceptance, facilities, people, bring, export, check, adopt, doctor, demo)
 
 app = typer.Typer(
     name="hozi",

@@ -319,7 +319,7 @@ def _told(what: str, permit: Permit, as_json: bool) -> None:
 def _as_dict(permit: Permit) -> dict[str, Any]:
     known = asdict(permit)
     # A hash is still a secret to guess at.
-    del known["passcode"], known["version"]
+    del known["passcode"], known["version"], known["number"]
     for word in ("store", "query", "retrieve", "receive"):
         del known[f"may_{word}"]
     return {**known, "may": list(permit.may)}

@@ -23,13 +23,28 @@ def add(
     code: Annotated[str, typer.Argument(help="Short code, for example NORTH.")],
     name: Annotated[str, typer.Argument(help="Its name.")],
     issuer: Annotated[str, typer.Option(help="Name of who issues its patient numbers; the code when left out.")] = "",
+    organisation: Annotated[str, typer.Option(help="Who runs it; added in the console.")] = "",
+    level: Annotated[str, typer.Option(help="Level of care, for example DISTRICT.")] = "",
+    province: Annotated[str, typer.Option(help="Province, 01 to 10.")] = "",
+    district: Annotated[str, typer.Option(help="District.")] = "",
+    registry_code: Annotated[str, typer.Option(help="The ministry's code, for example ZW020145.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Add a facility."""
     ready()
     from hozi.facilities import places
 
-    place = places.add(code, name, issuer, actor=actor())
+    place = places.add(
+        code,
+        name,
+        issuer,
+        organisation=organisation,
+        level=level,
+        province=province,
+        district=district,
+        registry_code=registry_code,
+        actor=actor(),
+    )
     if as_json:
         say_json(asdict(place))
     else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,12 +64,12 @@ def serve(
     with alone(run / f"{name}.lock", what):
         if migrate(settings):
             log.info("database brought up to date")
-        _check_audit_key()
-        if len(parts) == 1:
-            run_part(name, settings, stop, as_json=as_json)
-        else:
-            watch = supervise.Supervisor(parts, run, stop, lambda part: _command(part, as_json))
-            watch.run(lambda: _banner(settings, run, as_json))
+        with nullcontext() if supervisor else _audited(parts):
+            if len(parts) == 1:
+                run_part(name, settings, stop, as_json=as_json)
+            else:
+                watch = supervise.Supervisor(parts, run, stop, lambda part: _command(part, as_json))
+                watch.run(lambda: _banner(settings, run, as_json))
 
 
 def _check_tls(settings: Settings, parts: list[str]) -> None:
@@ -118,23 +121,31 @@ def run_part(part: str, settings: Settings, stop: threading.Event, *, as_json: b
     log.info("stopped")
 
 
-def _check_audit_key() -> None:
-    """Says at the start that this node marks the audit with another key than the rest, before it writes one row."""
-    from django.db import connections
+@contextmanager
+def _audited(parts: list[str]) -> Iterator[None]:
+    """Records that the archive starts, once for the whole of it, and that it stops (PS3.15 §A.5.3.1).
+
+    Raises Broken before anything starts when this node would mark the audit with another key than the rest.
+    """
+    from django.db import DatabaseError, connections
 
     from hozi.audit import chain
+    from hozi.audit.record import Code, Entry, Type, record
+
+    def tell(kind: Type) -> None:
+        detail = {"type": kind, "parts": parts, "host": socket.gethostname(), "pid": os.getpid()}
+        record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail=detail))
+        connections.close_all()  # a supervisor needs none while it waits
 
     chain.check_key()
-    connections.close_all()
-
-
-def _register_regular_work() -> None:
-    """What the worker does again and again."""
-    from hozi.audit import chain, verify
-    from hozi.jobs.regular import every
-
-    every(1, "audit chain", chain.link_and_seal)
-    every(24 * 3600, "audit verify", verify.verify_daily)
+    tell(Type.APPLICATION_START)
+    try:
+        yield
+    finally:
+        try:
+            tell(Type.APPLICATION_STOP)
+        except DatabaseError as error:
+            log.warning("that Hozi stopped is not in the audit", error=type(error).__name__)
 
 
 def _command(part: str, as_json: bool) -> list[str]:

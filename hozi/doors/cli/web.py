@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 HEAD_SECONDS: Final = 10
 """A request's head, and the next one on an open connection, must come within so many seconds."""
 
-UNREAD_SECONDS: Final = 30
-"""A client that takes nothing of its answer for so long is cut off."""
-
 CONNECTIONS: Final = 4096
 """Open at the same time, for each process; more wait in the system's queue."""
 
@@ -167,6 +164,8 @@ def address(settings: Settings, port: int | None) -> str:
 
 
 def _listen(settings: Settings) -> socket.socket:
+    from hozi.doors.http.bridge import UNREAD_SECONDS
+
     host, port = settings.http_address
     family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listening = socket.socket(family, kind, proto)
@@ -176,7 +175,7 @@ def _listen(settings: Settings) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Connections that are accepted inherit it (tcp(7)).
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
         listening.bind(where)
         listening.listen(_BACKLOG)
         listening.setblocking(False)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from hozi.accounts import invitations
+from hozi.choices import answers
 from hozi.core.errors import NotThere
 from hozi.doors.console.access import public
 from hozi.doors.console.forms import Form
@@ -26,11 +27,15 @@ class NewPassword(Form):
         label=_("Password"),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         strip=False,
-        help_text=_("At least 12 characters. A sentence is easier to remember than a riddle."),
     )
     again = forms.CharField(
         label=_("The same again"), widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}), strip=False
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rule = _("At least %(count)d characters. A sentence is easier to remember than a riddle.")
+        self.fields["password"].help_text = rule % {"count": answers.password_min_length()}
 
     def clean(self) -> dict[str, Any]:
         """Both must be the same."""

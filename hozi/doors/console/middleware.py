@@ -17,11 +17,10 @@ from django.utils.translation import gettext as _
 
 from hozi.accounts import authorise, sessions
 from hozi.accounts.authorise import Denied, Who
-from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.choices.values import get_or_default as chosen
 from hozi.core.errors import Changed, NotThere, Refused
-from hozi.doors.console import second_factor, shift
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
+from hozi.doors.http import denials, second_factor, shift
 
 log = logging.getLogger(__name__)
 
@@ -163,20 +162,7 @@ def _is_part(request: HttpRequest) -> bool:
 
 def _denied(request: HttpRequest, permission: str) -> HttpResponse:
     who: Who = request.who  # type: ignore[attr-defined]
-    record(
-        Entry(
-            Code.SECURITY_ALERT,
-            "E",
-            who.actor,
-            Outcome.MINOR_FAILURE,
-            address=who.address,
-            detail={
-                "type": Type.RESTRICTED_FUNCTION,
-                "permission": permission[:200],
-                "page": request.resolver_match.view_name if request.resolver_match else "",
-            },
-        )
-    )
+    denials.tell(who, permission, request.resolver_match.view_name if request.resolver_match else "")
     return _page(
         request,
         403,

@@ -112,7 +112,7 @@ def undo(request: Request, key: str) -> HttpResponse:
 @page("settings.see")
 def of_environment(request: Request) -> HttpResponse:
     """All settings of this process, from where they come, and what they mean. No secret is shown."""
-    shown = environment.shown()
+    shown = environment.shown(chosen={standing.choice.key: standing.value for standing in values.listed()})
     set_there = sum(row.source == "environment" for row in shown)
     context = {"place": "settings", "shown": shown, "set_there": set_there}
     return render(request, "console/settings/environment.html", context)
@@ -137,7 +137,7 @@ def _check_may_change(who: Who) -> None:
 
 
 def _field(choice: Choice) -> forms.Field:
-    common: dict[str, Any] = {"label": choice.label, "help_text": choice.help}
+    common: dict[str, Any] = {"label": choice.label}
     bounds = choice.bounds
     if choice.options:
         return forms.ChoiceField(choices=choice.options, **common)

@@ -11,10 +11,15 @@ from django.urls import URLPattern, URLResolver, include, path
 from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
+    "about",
+    "devices.addresses",
+    "exceptions",
     "facilities",
     "facility_parts",
     "organisations",
+    "people",
     "settings",
+    "studies",
     "study",
 )
 

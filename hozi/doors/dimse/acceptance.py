@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from hozi.audit import deeds
-from hozi.audit.record import Code
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.dimse import evidence, phantom
 from hozi.doors.dimse import liveness as calls
@@ -43,17 +41,15 @@ def send(number: int, *, actor: str) -> Trial:
     return look(number)
 
 
-def sign(number: int, *, version: int, remark: str = "", actor: str, address: str = "") -> Trial:
+def sign(
+    number: int, *, version: int, remark: str = "", signer: str = "", actor: str, address: str = ""
+) -> Trial:  # fmt: skip
     """Accepts the device, with the steps as they stand now. Raises what `acceptance.sign` does."""
     device = _device(number)
     steps = look(number).steps
-    return acceptance.sign(number, device, steps, version=version, remark=remark, actor=actor, address=address)
-
-
-def brought_study(trial: Trial) -> str:
-    """UID of the study of the last image that the device has stored since the trial began; empty without one."""
-    stored = deeds.of(trial.name, trial.since, code=Code.INSTANCES_TRANSFERRED, action="C", ok=True, most=1)
-    return stored[0].study_uid if stored else ""
+    return acceptance.sign(
+        number, device, steps, version=version, remark=remark, signer=signer, actor=actor, address=address
+    )
 
 
 def _device(number: int) -> Permit:

@@ -15,6 +15,7 @@ from hozi.archive import commitment
 from hozi.audit import deeds
 from hozi.audit.deeds import Deed
 from hozi.audit.record import Code
+from hozi.doors.dimse import phantom
 from hozi.facilities import acceptance, knocks, liveness
 from hozi.facilities.acceptance import Step
 from hozi.facilities.addresses import network
@@ -80,7 +81,7 @@ def _called(since: datetime, device: Permit) -> Step:
     heard = last_heard().get(device.name)
     if heard is not None and heard.called_at >= since:
         return Step("call", "passed", heard.called_at, (f"{_at(heard.called_at)}: it called from {heard.called_from}",))
-    did = [deed for deed in deeds.of(device.name, since, most=1) if deed.ok]
+    did = deeds.of(device.name, since, ok=True, most=1)
     if did:
         return Step("call", "passed", did[0].at, (f"{_at(did[0].at)}: it called from {did[0].address}",))
     return Step(
@@ -134,7 +135,7 @@ def _stored(since: datetime, device: Permit) -> Step:
 
 
 def _sent(since: datetime, device: Permit) -> Step:
-    tried = [deed for deed in deeds.given(device.name, since) if deed.detail.get("test")]
+    tried = [deed for deed in deeds.given(device.name, phantom.STUDY_UID, since) if "told" in deed.detail]
     if not tried:
         return Step(
             "send", explanation="No image has been sent to it yet.", advice="Let the archive send a test image."

@@ -20,6 +20,9 @@ from hozi.doors.dimse.echo import EchoReport, explain_echo
 from hozi.doors.dimse.reach import reach
 from hozi.facilities.devices import Permit
 
+STUDY_UID: Final = STUDIES[0].uid
+"""The study of the test image: by it the audit tells what was sent as a test."""
+
 SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 _IMPLICIT: Final = "1.2.840.10008.1.2"
 _CONTEXTS: Final = tuple(
@@ -41,10 +44,10 @@ def send(device: Permit, *, actor: str) -> EchoReport:
             "R",
             actor,
             Outcome.SUCCESS if report.ok else Outcome.MINOR_FAILURE,
+            study_uid=STUDY_UID,
             facility=device.facility,
             detail={
                 "receiver": device.name,
-                "test": True,
                 "sent": int(report.ok),
                 "failed": int(not report.ok),
                 "told": report.summary,

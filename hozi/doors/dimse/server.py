@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -163,7 +162,6 @@ class Listener:
         """Takes in what a crash left in the incoming area, and then lets devices call. Returns the ports."""
         self.receiver.take_in_leftovers()
         clear_scratch()
-        record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110120", "pid": os.getpid()}))
         connections.close_all()
         EARS.start()
         for acceptor in self._acceptors.values():
@@ -176,7 +174,6 @@ class Listener:
             acceptor.stop(seconds)
         self.receiver.close()
         EARS.stop()
-        record(Entry(Code.APPLICATION_ACTIVITY, "E", "hozi", detail={"type": "110121", "pid": os.getpid()}))
         connections.close_all()
 
 

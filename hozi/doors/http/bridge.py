@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +19,8 @@ from typing import IO, Any, Final, Protocol
 import structlog
 from django.db import connections
 
-from hozi.doors.http import headers, pages
+from hozi.doors.http import connection, headers, pages
 from hozi.doors.http.gate import Gate, NotLetIn, Request, Scope
-from hozi.doors.http.hang_up import hang_up
 
 LARGEST_BODY: Final = 16 << 20
 IN_MEMORY: Final = 64 << 10
@@ -34,6 +32,12 @@ FIRST_SECONDS: Final = 15.0
 SLOWEST: Final = 4096
 """A body, and a streamed answer, must keep up this many bytes a second, after FIRST_SECONDS. A link of 256 kbit/s
 makes eight times as many."""
+
+UNREAD_SECONDS: Final = 30.0
+"""So long may a client take nothing of its answer."""
+
+AHEAD: Final = 1 << 20
+"""A streamed answer is made no further ahead than this of what the client has taken."""
 
 WAITING_FOR_EACH_THREAD: Final = 16
 """Requests that may wait for each thread; more are told at once to come again."""
@@ -64,10 +68,6 @@ class Transport(Protocol):
 
     def __aiter__(self) -> Any: ...
 
-    async def client_disconnect(self) -> None:
-        """Comes back when the client is gone."""
-        ...
-
     def response_bytes(self, status: int, headers: Pairs, body: bytes) -> None:
         """The whole answer."""
         ...
@@ -90,11 +90,25 @@ class Answer:
         self.body: bytes = b""
         self.pieces: Iterable[bytes] | None = None
         self.route = ""
+        self.size = 0
+        self.begun = False
 
     def start(self, status: str, pairs: Pairs, exc_info: Any = None) -> None:
         """WSGI's ``start_response``."""
         self.status = int(status.split(" ", 1)[0])
         self.headers = [(name.lower(), value) for name, value in pairs]
+
+    def refuse(self, status: int, number: str) -> None:
+        """A page that says so; and the connection ends with it, since the request's body may still be coming."""
+        self.status = status
+        self.body, self.pieces = pages.page(status, number), None
+        self.headers = [
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-security-policy", pages.POLICY),
+            ("connection", "close"),
+        ]
+        if status == 503:
+            self.headers.append(("retry-after", "2"))
 
     def header(self, name: str) -> str:
         """The value of that header (in small letters); empty when there is none."""
@@ -117,24 +131,24 @@ class Bridge:
         """Answers one request; whatever happens, it is answered, and the log says how."""
         begun = time.monotonic()
         number = self._gate.number(scope)
-        answer, size, address = Answer(), 0, ""
+        answer, address = Answer(), ""
         try:
-            try:
-                address = self._gate.address(scope)
-                request = self._gate.let_in(scope, number)
-                answer, size = await self._work(request, transport, scope.client)
-            except NotLetIn as refusal:
-                log.info("request refused", request=number, why=refusal.why)
-                answer = _refusal(refusal.status, number)
-                size = _send(transport, answer, None, number)
-        except Exception:
-            answer.status = 500
-            log.exception("request broken off", request=number)
-            raise
+            address = self._gate.address(scope)
+            request = self._gate.let_in(scope, number)
+            await self._work(request, transport, answer, scope.client)
+        except NotLetIn as refusal:
+            log.info("request refused", request=number, why=refusal.why)
+            answer.refuse(refusal.status, number)
+            _send(transport, answer, None, number)
+        except Exception:  # a door: the page has the number, the log has the place
+            log.exception("a request failed", request=number)
+            if not answer.begun:
+                answer.refuse(500, number)
+                _send(transport, answer, None, number)
         finally:
-            _tell(answer, size, time.monotonic() - begun, number, scope.method, address)
+            _tell(answer, time.monotonic() - begun, number, scope.method, address)
 
-    async def _work(self, request: Request, transport: Transport, peer: str) -> tuple[Answer, int]:
+    async def _work(self, request: Request, transport: Transport, answer: Answer, peer: str) -> None:
         with self._body_place(request) as place:
             body = await _body(request, transport, place)
             with body:
@@ -143,16 +157,16 @@ class Bridge:
                 self._room -= 1
                 try:
                     loop = asyncio.get_running_loop()
-                    answer = await loop.run_in_executor(self._pool, self._run, request, body)
+                    await loop.run_in_executor(self._pool, self._run, request, body, answer)
                 finally:
                     self._room += 1
         if answer.pieces is None:
-            return answer, _send(transport, answer, request, request.number)
-        return answer, await self._stream(request, transport, answer, peer)
+            _send(transport, answer, request, request.number)
+        else:
+            await self._stream(request, transport, answer, peer)
 
-    def _run(self, request: Request, body: IO[bytes]) -> Answer:
+    def _run(self, request: Request, body: IO[bytes], answer: Answer) -> None:
         """In a thread of the pool: Django, from the first middleware to the last."""
-        answer = Answer()
         environ = request.environ()
         length = body.seek(0, 2)
         body.seek(0)
@@ -166,15 +180,14 @@ class Bridge:
             length_told = answer.header("content-length")
             if not length_told or int(length_told) > WHOLE:
                 answer.pieces = pieces
-                return answer
+                return
         try:
             if request.method != "HEAD":
                 answer.body = b"".join(pieces)
         finally:
             _close(pieces)
-        return answer
 
-    async def _stream(self, request: Request, transport: Transport, answer: Answer, peer: str) -> int:
+    async def _stream(self, request: Request, transport: Transport, answer: Answer, peer: str) -> None:
         """Sends piece after piece, each made in one and the same thread, as fast as the client takes them."""
         if self._streaming.total() >= STREAMS or self._streaming[request.address] >= STREAMS_OF_ONE:
             _close(answer.pieces)
@@ -182,16 +195,15 @@ class Bridge:
             raise NotLetIn(503, "too many answers stream")
         self._streaming[request.address] += 1
         loop = asyncio.get_running_loop()
-        gone = threading.Event()
-        watch = asyncio.ensure_future(_gone(transport, gone))
-        pairs = headers.complete(answer.headers, request.scheme, request.number, answer.status)
-        stream = transport.response_stream(answer.status, pairs)
+        client = connection.find(peer)
         try:
-            return await loop.run_in_executor(
-                self._streams, _send_pieces, request, answer, stream, loop, gone, lambda: hang_up(peer)
-            )
+            answer.begun = True
+            pairs = headers.complete(answer.headers, request.scheme, request.number)
+            stream = transport.response_stream(answer.status, pairs)
+            await loop.run_in_executor(self._streams, _send_pieces, request, answer, stream, loop, client)
         finally:
-            watch.cancel()
+            if client is not None:
+                client.close()
             self._streaming[request.address] -= 1
             if not self._streaming[request.address]:
                 del self._streaming[request.address]
@@ -226,7 +238,7 @@ async def _body(request: Request, transport: Transport, place: Callable[[], None
     if (request.length or 0) > IN_MEMORY:
         place()
     body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-    if not request.length and not request.header("transfer-encoding"):
+    if not request.length:
         return body
     begun, size = asyncio.get_running_loop().time(), 0
     pieces = aiter(transport)
@@ -260,67 +272,65 @@ def _send_pieces(
     answer: Answer,
     stream: Stream,
     loop: asyncio.AbstractEventLoop,
-    gone: threading.Event,
-    cut: Callable[[], bool],
-) -> int:
+    client: connection.Connection | None,
+) -> None:
     """In a thread of its own: makes the pieces and hands them on. An answer that breaks off is cut, not ended well."""
-    begun, size = time.monotonic(), 0
-    assert answer.pieces is not None  # noqa: S101
+    begun, whole = time.monotonic(), False
+    pieces = answer.pieces or ()
     try:
         with structlog.contextvars.bound_contextvars(request=request.number):
-            for piece in answer.pieces:
-                if gone.is_set():
-                    log.info("the client left before the end", request=request.number, bytes=size)
-                    break
+            for piece in pieces:
                 if not piece:
                     continue
-                size += len(piece)
-                left = FIRST_SECONDS + 15 + size / SLOWEST - (time.monotonic() - begun)
-                asyncio.run_coroutine_threadsafe(stream.send_bytes(piece), loop).result(max(1.0, left))
+                if client is not None and not _wait_for_room(client, answer.size, begun):
+                    log.info("the client left before the end", request=request.number, bytes=answer.size)
+                    break
+                asyncio.run_coroutine_threadsafe(_put(stream, piece), loop).result(UNREAD_SECONDS)
+                answer.size += len(piece)
+            else:
+                whole = True
     except TimeoutError:
-        log.info("the client took too little in too long", request=request.number, bytes=size)
-        cut()
+        log.info("the client took too little in too long", request=request.number, bytes=answer.size)
     except Exception:  # a door: the log has it, the client sees that something is missing
-        log.exception("an answer broke off", request=request.number, bytes=size)
-        cut()
+        log.exception("an answer broke off", request=request.number, bytes=answer.size)
     finally:
-        _close(answer.pieces)
+        if not whole and client is not None:
+            client.reset()
+        _close(pieces)
         # Pieces may have asked the database; these threads keep no connection.
         connections.close_all()
-    return size
 
 
-async def _gone(transport: Transport, gone: threading.Event) -> None:
-    await transport.client_disconnect()
-    gone.set()
+def _wait_for_room(client: connection.Connection, sent: int, begun: float) -> bool:
+    """Waits until the client has taken what it had sent, all but AHEAD; False when it is gone.
+
+    Raises TimeoutError when it takes too little.
+    """
+    pause = 0.001
+    while not client.is_gone():
+        taken = client.taken()
+        if sent - taken <= AHEAD:
+            return True
+        if time.monotonic() - begun > UNREAD_SECONDS + taken / SLOWEST:
+            raise TimeoutError
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    return False
 
 
-def _send(transport: Transport, answer: Answer, request: Request | None, number: str) -> int:
-    scheme = request.scheme if request else "http"
-    pairs = headers.complete(answer.headers, scheme, number, answer.status)
-    if request is not None and request.method == "HEAD":
-        transport.response_empty(answer.status, pairs)
-        return 0
-    if not answer.body:
+async def _put(stream: Stream, piece: bytes) -> None:
+    # What Granian gives can be awaited, but is no coroutine.
+    await stream.send_bytes(piece)
+
+
+def _send(transport: Transport, answer: Answer, request: Request | None, number: str) -> None:
+    answer.begun = True
+    pairs = headers.complete(answer.headers, request.scheme if request else "http", number)
+    if not answer.body or (request is not None and request.method == "HEAD"):
         transport.response_empty(answer.status, pairs)
     else:
         transport.response_bytes(answer.status, pairs, answer.body)
-    return len(answer.body)
-
-
-def _refusal(status: int, number: str) -> Answer:
-    """What a request gets that is not worked on; the connection ends with it, since its body may still be coming."""
-    answer = Answer()
-    answer.status = status
-    answer.body = pages.page(status, number)
-    answer.headers = [
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-security-policy", pages.POLICY),
-        ("connection", "close"),
-    ]
-    if status == 503:
-        answer.headers.append(("retry-after", "2"))
-    return answer
+        answer.size = len(answer.body)
 
 
 def _close(pieces: Any) -> None:
@@ -329,7 +339,7 @@ def _close(pieces: Any) -> None:
         close()
 
 
-def _tell(answer: Answer, size: int, seconds: float, number: str, method: str, address: str) -> None:
+def _tell(answer: Answer, seconds: float, number: str, method: str, address: str) -> None:
     """One line for each request. Not its path, which strangers choose, but which page that is; no query, no body."""
     quiet = answer.route in ("/healthz", "/readyz") and answer.status < 400
     (log.debug if quiet else log.info)(
@@ -339,7 +349,7 @@ def _tell(answer: Answer, size: int, seconds: float, number: str, method: str, a
         route=answer.route,
         status=answer.status,
         ms=round(seconds * 1000, 1),
-        bytes=size,
+        bytes=answer.size,
         address=address,
     )
 

@@ -155,6 +155,9 @@ class Gate:
             raise NotLetIn(405, "no such method")
         if not scope.path.startswith("/") or _CONTROL.search(scope.path):
             raise NotLetIn(400, "its path is none")
+        if any(name == "transfer-encoding" for name, _ in headers):
+            # Granian ends a chunked body that breaks off like one that is whole.
+            raise NotLetIn(411, "its body has no length")
         return Request(
             number=number,
             method=scope.method,

@@ -24,7 +24,7 @@ DEFAULTS: Final = {
 """What an answer says unless Django has said it otherwise."""
 
 
-def complete(pairs: list[tuple[str, str]], scheme: str, number: str, status: int) -> list[tuple[str, str]]:
+def complete(pairs: list[tuple[str, str]], scheme: str, number: str) -> list[tuple[str, str]]:
     """Those headers, with the missing ones. Over https, cookies are Secure, whoever set them."""
     there = {name for name, _ in pairs}
     all_of_them = [

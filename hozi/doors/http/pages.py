@@ -22,6 +22,7 @@ SAID: Final = {
     404: (later("There is nothing here"), later("It may have been removed, or it is not open to you.")),
     405: (later("This cannot be done here"), later("Go back and try another way.")),
     408: (later("It took too long to arrive"), later("The connection may be slow or broken. Try again.")),
+    411: (later("Its length is missing"), later("Send it with a Content-Length.")),
     413: (later("That is too large"), later("Send a smaller file, or fewer at once.")),
     414: (later("That address is too long"), later("Go back and choose less at once.")),
     429: (later("Too much at once"), later("Wait a moment, then try again.")),

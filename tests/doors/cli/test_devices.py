@@ -180,3 +180,11 @@ def test_a_facility_is_added_and_listed(hozi: Command) -> None:
     ]
     assert "North Clinic" in hozi("facility", "list").out
     assert hozi("facility", "add", "NORTH", "Again").err == "hozi: There is a facility NORTH already\n"
+
+
+def test_a_facility_is_added_with_what_the_ministry_says_of_it(hozi: Command) -> None:
+    added = hozi(
+        "facility", "add", "NORTH", "North Clinic", "--level", "district", "--registry-code", "ZW020145", "--json"
+    )
+    assert (added.json["level"], added.json["province"], added.json["registry_code"]) == ("DISTRICT", "02", "ZW020145")
+    assert "There is no level" in hozi("facility", "add", "SOUTH", "South", "--level", "palace").err

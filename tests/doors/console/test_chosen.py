@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from hozi.choices import values
-from hozi.doors.console import shift
+from hozi.doors.http import shift
 
 pytestmark = pytest.mark.django_db
 

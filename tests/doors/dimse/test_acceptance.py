@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
+from hozi.accounts.authorise import Held, Scope, Who, of_operator
+from hozi.archive import brought
 from hozi.audit.models import Event
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.dimse import acceptance as trials
@@ -22,6 +24,7 @@ from tests.doors.dimse.test_commitment import ask, due_now, listening
 from tests.peers import free_port
 
 ADMIN = "Alois Administrator"
+EVERYBODY = of_operator()
 VERIFICATION = "1.2.840.10008.1.1"
 
 
@@ -66,7 +69,7 @@ def test_a_scanner_walks_all_steps_and_is_accepted(archive: RunningArchive, tmp_
         picture = file_of(tmp_path, StudyInstanceUID="1.2.3.4")
         assert archive.dcmtk("storescu", picture).returncode == 0
         assert "1 image arrived" in step(trial, "store").evidence[0]
-        assert trials.brought_study(trial) == "1.2.3.4"
+        assert brought.by(EVERYBODY, "studies.open", "CT1", trial.since) is not None
 
         archive.dcmtk("findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=E-0001")
         assert step(trial, "query").evidence[0].endswith("it searched at level study: 1 match")
@@ -125,7 +128,17 @@ def test_what_it_did_before_the_trial_is_no_evidence(archive: RunningArchive) ->
     for key in ("names", "call", "store", "query", "retrieve"):
         assert step(trial, key).state == "waiting", key
         assert step(trial, key).advice, key
-    assert trials.brought_study(trial) == ""
+    assert brought.by(EVERYBODY, "studies.open", "CT1", trial.since) is None
+
+
+def test_the_image_that_came_is_shown_to_those_who_may_look_at_it(archive: RunningArchive) -> None:
+    ct1 = archive.admit("CT1")
+    trial = begun()
+    dataset = image()
+    assert ct1.store(encoded(dataset), CT, dataset.SOPInstanceUID)[0] == 0
+    assert brought.by(EVERYBODY, "studies.open", "CT1", trial.since) is not None
+    elsewhere = Who("person", "olga", held=(Held(frozenset({"studies.open"}), Scope(facility="ELSEWHERE")),))
+    assert brought.by(elsewhere, "studies.open", "CT1", trial.since) is None
 
 
 def test_what_a_device_may_not_do_is_left_out_by_itself(archive: RunningArchive) -> None:
