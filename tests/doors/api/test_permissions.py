@@ -17,6 +17,10 @@ from tests.doors.api.conftest import Call, Caller
 
 NEEDS = {
     "audit_chain": "audit.read",
+    "decide_exception": "exceptions.decide",
+    "get_exception": "exceptions.see",
+    "list_exceptions": "exceptions.see",
+    "list_ways": "exceptions.decide",
     "change_person": "people.approve",
     "change_setting": "settings.change",
     "download_study": "studies.download",
