@@ -56,6 +56,12 @@ class Visitor:
         self.page.goto(path if path.startswith("http") else self.url + path, wait_until="networkidle")
         return self.page
 
+    def status(self, path: str) -> int:
+        """Goes to an address; the status of the answer."""
+        answer = self.page.goto(self.url + path, wait_until="networkidle")
+        assert answer is not None
+        return answer.status
+
     def shot(self, name: str) -> None:
         """Keeps a picture of what is to be seen, where pictures are kept."""
         if self._shots is not None:

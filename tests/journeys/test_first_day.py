@@ -83,27 +83,36 @@ def _invite(archive: Archive, *arguments: str) -> str:
 def test_from_an_empty_server_to_images_that_only_their_people_see(archive: Archive, tmp_path: Path) -> None:
     # Inside the test: where the browser's loop runs, Django has another connection to the database.
     with chromium() as browser:
-        _first_day(archive, browser, tmp_path)
+        console = archive.ready("web")["url"]
+        alois = Visitor(browser, console, shots=_pictures())
+        _the_first_administrator_comes_in(alois, archive)
+        _ct1_knocks_and_is_admitted_with_one_click(alois, archive)
+        study = _images_arrive_and_are_opened(alois, archive, tmp_path)
+        olga = Visitor(browser, console)
+        _somebody_of_another_hospital_sees_nothing(olga, archive, study)
+        ruth = Visitor(browser, console, phone=True, shots=_pictures())
+        _a_referrer_sees_their_own_patient_on_the_phone(ruth, archive, study)
+        _all_of_it_is_in_the_audit(alois)
+        for visitor in (alois, olga, ruth):
+            assert visitor.complaints == []
+        _nobody_is_kept_out(alois, study)
+        _nothing_is_heavy(browser, console, alois, study)
 
 
-def _first_day(archive: Archive, browser: Browser, tmp_path: Path) -> None:
-    console = archive.ready("web")["url"]
-    pictures = _pictures()
-    alois = Visitor(browser, console, shots=pictures)
-    page = alois.page
-
-    # The first administrator comes in by the link of the banner, and sets up a second factor.
+def _the_first_administrator_comes_in(alois: Visitor, archive: Archive) -> None:
+    """By the link of the banner, which works once; and sets up a second factor before anything else."""
     link = _link_of(archive)
     alois.open(link)
     alois.shot("first-run")
     alois.accept(link, PASSWORD, full_name="Alois Administrator", username="alois", email="")
-    expect(page.get_by_role("heading", name="One step more")).to_be_visible()
+    expect(alois.page.get_by_role("heading", name="One step more")).to_be_visible()
     alois.settle()
     assert alois.open(link).get_by_role("heading", name="This link does not work").is_visible()
 
-    # CT1 calls, is refused, and is admitted with one click.
+
+def _ct1_knocks_and_is_admitted_with_one_click(alois: Visitor, archive: Archive) -> None:
     assert _scanner("echoscu", archive) != 0
-    alois.open("/")
+    page = alois.open("/")
     alois.shot("home")
     page.get_by_role("link", name="Admit or dismiss").click()
     page.get_by_role("button", name="Admit CT1").click()
@@ -112,12 +121,14 @@ def _first_day(archive: Archive, browser: Browser, tmp_path: Path) -> None:
     alois.open("/devices/")
     alois.shot("devices")
 
-    # It sends a CT, and a radiograph for which somebody asked by name; both appear.
-    slices = _write(tmp_path / "ct", 0)
-    _write(tmp_path / "cr", 1, "Referrer^Ruth")
-    for folder in ("ct", "cr"):
-        assert _scanner("storescu", archive, "+sd", "+r", str(tmp_path / folder)) == 0
-    alois.open("/studies/")
+
+def _images_arrive_and_are_opened(alois: Visitor, archive: Archive, folder: Path) -> str:
+    """CT1 sends a CT, and a radiograph for which somebody asked by name; returns where the CT's page is."""
+    slices = _write(folder / "ct", 0)
+    _write(folder / "cr", 1, "Referrer^Ruth")
+    for name in ("ct", "cr"):
+        assert _scanner("storescu", archive, "+sd", "+r", str(folder / name)) == 0
+    page = alois.open("/studies/")
     expect(page.locator("tbody tr[data-open]")).to_have_count(2)
     alois.shot("studies")
     row = page.locator("tbody tr[data-open]").filter(has_text="CT")
@@ -132,46 +143,37 @@ def _first_day(archive: Archive, browser: Browser, tmp_path: Path) -> None:
     expect(picture).to_be_visible()
     wait_for(lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"))
     alois.shot("study")
+    return address
 
-    # A radiologist of another hospital sees nothing of it, wherever they look.
+
+def _somebody_of_another_hospital_sees_nothing(olga: Visitor, archive: Archive, study: str) -> None:
     assert archive.run("facility", "add", "ELSEWHERE", "Elsewhere Hospital").returncode == 0
-    olga = Visitor(browser, console)
     olga.accept(_invite(archive, "olga", "--role", "radiologist", "--facility", "ELSEWHERE"), PASSWORD)
     olga.open("/studies/")
     expect(olga.page.get_by_text("No study yet")).to_be_visible()
-    answer = olga.page.goto(olga.url + address)
-    assert answer is not None
-    assert answer.status == 404
+    assert olga.status(study) == 404
     assert "Tariro" not in olga.page.content()
 
-    # Who referred one patient sees that patient on the phone, and not the other.
-    ruth = Visitor(browser, console, phone=True, shots=pictures)
-    ruth.accept(
-        _invite(archive, "ruth", "--role", "referrer", "--facility", "MAIN", "--referring-name", "Referrer^Ruth"),
-        PASSWORD,
-    )
+
+def _a_referrer_sees_their_own_patient_on_the_phone(ruth: Visitor, archive: Archive, study: str) -> None:
+    named = ("--role", "referrer", "--facility", "MAIN", "--referring-name", "Referrer^Ruth")
+    ruth.accept(_invite(archive, "ruth", *named), PASSWORD)
     ruth.open("/studies/")
     expect(ruth.page.locator("tbody tr[data-open]")).to_have_count(1)
     ruth.shot("studies-on-a-phone")
     own = ruth.page.locator("tbody tr[data-open]").get_attribute("data-open")
     assert own
-    assert own != address
-    answer = ruth.page.goto(ruth.url + address)
-    assert answer is not None
-    assert answer.status == 404
+    assert own != study
+    assert ruth.status(study) == 404
     ruth.open(own)
     ruth.shot("study-on-a-phone")
-    assert ruth.page.goto(ruth.url + "/devices/").status == 403  # type: ignore[union-attr]
+    assert ruth.status("/devices/") == 403
 
-    # All of it is in the audit, which the administrator reads.
+
+def _all_of_it_is_in_the_audit(alois: Visitor) -> None:
     alois.open("/audit/")
-    expect(page.get_by_role("main")).to_contain_text("ruth")
+    expect(alois.page.get_by_role("main")).to_contain_text("ruth")
     alois.shot("audit")
-
-    for visitor in (alois, olga, ruth):
-        assert visitor.complaints == []
-    _nobody_is_kept_out(alois, address)
-    _nothing_is_heavy(browser, console, alois, address)
 
 
 def _link_of(archive: Archive) -> str:
