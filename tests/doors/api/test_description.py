@@ -38,6 +38,7 @@ from hozi.facilities.models import Knock
 from hozi.wsgi import application
 from tests.archive.test_reach import kept
 from tests.doors.api.conftest import OPERATOR, Call, Caller
+from tests.guards.rules import ROOT
 
 DOCUMENT = Description(made(lambda device: None)).schema
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
@@ -189,3 +190,11 @@ def test_nothing_comes_in_that_a_route_does_not_name() -> None:
     assert len(bodies) > 15
     for name in bodies:
         assert DOCUMENT["components"]["schemas"][name]["additionalProperties"] is False, name
+
+
+def test_every_address_in_the_documentation_is_there() -> None:
+    page = (ROOT / "docs" / "use" / "api.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$HOZI(/api/[^\s\"?]*)", page))
+    known = [re.sub(r"{[a-z]+}", "[^/]+", path) for path in DOCUMENT["paths"]]
+    assert len(used) > 5
+    assert not [path for path in used if not any(re.fullmatch(pattern, path) for pattern in known)]
