@@ -108,6 +108,18 @@ class Settings(BaseSettings):
         description="File with the key that marks the rows of the audit, the same for all nodes."
         " Empty: `keys/audit.key` in the home folder, made at the first start.",
     )
+    audit_syslog: str = Field(
+        "",
+        description="Syslog collector that gets a copy of the audit: `tls://host:port` (6514 is usual)."
+        " `tcp://` on this machine only. Empty: none.",
+    )
+    audit_syslog_ca: Path | None = Field(
+        None, description="PEM file with the authority of the collector's certificate. Empty: those of the system."
+    )
+    audit_syslog_certificate: Path | None = Field(
+        None, description="PEM file with the certificate by which the collector knows this archive."
+    )
+    audit_syslog_key: Path | None = Field(None, description="PEM file with the private key to it.")
 
     http_bind: str = Field(
         "127.0.0.1:8080",
@@ -189,7 +201,21 @@ class Settings(BaseSettings):
     def _empty_is_off(cls, value: Any) -> Any:
         return None if value == "" else value
 
-    @field_validator("audit_key_file", mode="before")
+    @field_validator("audit_syslog")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        try:
+            there = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            there = False
+        if value.strip() and (parts.scheme not in ("tls", "tcp") or not there or parts.path.strip("/")):
+            raise ValueError("it must be tls://host:port")
+        if parts.scheme == "tcp" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("the audit leaves this machine over TLS only: tls://host:port")
+        return value.strip()
+
+    @field_validator("audit_key_file", "audit_syslog_ca", "audit_syslog_certificate", "audit_syslog_key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value

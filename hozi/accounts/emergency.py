@@ -167,6 +167,14 @@ def log(who: Who, *, before: int | None = None, limit: int = 100) -> list[Opened
     return _read(who, rows, max(1, min(limit, _MOST_LISTED)))
 
 
+def one(who: Who, number: int) -> Opened:
+    """One of them, for whoever reviews it. Raises Denied; NotThere. Reading it is audited."""
+    found = _read(who, EmergencyAccess.objects.filter(pk=number))
+    if not found:
+        raise NotThere("There is no such emergency access")
+    return found[0]
+
+
 def review(who: Who, number: int, verdict: str, note: str = "") -> Opened:
     """Says whether it was justified; one that was not ends at once, and ``note`` says why not.
 

@@ -251,6 +251,14 @@ def items(
     return _items(who, rows.filter(decision=decision) if decision else rows, after, limit)
 
 
+def one(who: Who, number: int) -> Item:
+    """One person in a review. Raises Denied; NotThere."""
+    found = _items(who, _in_reach(who).filter(pk=number), 0, 1)
+    if not found:
+        raise NotThere("There is nothing of that number to decide here")
+    return found[0]
+
+
 def waiting(who: Who) -> tuple[int, datetime | None]:
     """How many wait for whoever asks, and by when the first of them is due. Raises Denied."""
     rows = _waiting_for(who)

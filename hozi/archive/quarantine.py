@@ -21,7 +21,7 @@ from hozi.archive import thumbnail
 from hozi.archive.arrived import Whole, facts_of, nameless, recovered
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.facts import INSTANCE_NUMBER, Facts
-from hozi.archive.models import ExceptionCase, Instance, Patient, Study
+from hozi.archive.models import ExceptionCase, Instance, Patient, Series, Study
 from hozi.archive.place import volume
 from hozi.archive.study_page import LOOK, SEE, PatientBlock, kind_of, patient_of, study_of
 from hozi.archive.thumbnail import Thumbnail
@@ -88,11 +88,12 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A patient and what else is known: of the object in quarantine, or of what it collides with."""
+    """A patient, and row ids: of the object in quarantine (once it was taken in), or of what it collides with."""
 
     patient: PatientBlock | None
     study: int | None = None
     instance: int | None = None
+    series: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,8 @@ def _beside(who: Who, facts: Facts, case: ExceptionCase) -> _Sides:
         return here, None, (), False, ""
     if not Study.objects.filter(reaching.studies(reach(who, SEE)), pk=study.pk).exists():
         return here, None, (), True, ""
-    there = Side(patient_of(study), study.pk, instance.pk if instance is not None else None)
+    series = instance.series if instance else Series.objects.filter(study=study).order_by("number", "pk").first()
+    there = Side(patient_of(study), study.pk, instance.pk if instance else None, series.pk if series else None)
     compared = [*_compared_patients(here.patient, there.patient), *_compared_studies(facts, study)]
     if instance is not None:
         compared += _compared_objects(facts, case, instance)

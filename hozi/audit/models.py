@@ -109,3 +109,16 @@ class Head(models.Model):
 
     def __str__(self) -> str:
         return f"the chain ends with link {self.link}"
+
+
+class Forwarding(models.Model):
+    """Up to which link the collector has the audit: one row. No patient data. ``sent`` counts rows."""
+
+    link = models.BigIntegerField(default=0)
+    sent = models.BigIntegerField(default=0)
+    last_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=200, default="")
+    failing_since = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"forwarded up to link {self.link}"

@@ -53,11 +53,6 @@ class Permit:
     number: int = 0
 
     @property
-    def facilities(self) -> Collection[str] | None:
-        """Whose studies it may see; None: everybody's."""
-        return None if self.sees_all else (self.facility,)
-
-    @property
     def may(self) -> tuple[str, ...]:
         """The permissions that it has, in the words of `MAY`."""
         return tuple(word for word in MAY if getattr(self, f"may_{word}"))

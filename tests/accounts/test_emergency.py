@@ -267,7 +267,9 @@ def test_a_reviewer_of_a_facility_sees_its_patients_and_its_people_only(radiolog
     assert [entry.id for entry in emergency.to_review(of_person)] == [access.id]
     assert emergency.to_review(third) == [] == emergency.log(third)
     assert emergency.waiting(third) == emergency.Waiting(0, 0)
+    assert emergency.one(of_patient, access.id).username == "rudo"
     for act in (
+        lambda: emergency.one(third, access.id),
         lambda: emergency.review(third, access.id, "justified"),
         lambda: emergency.end(third, access.id),
     ):

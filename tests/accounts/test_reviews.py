@@ -174,6 +174,8 @@ def test_a_reviewer_of_one_facility_decides_about_those_whose_access_ends_there(
         number = ReviewItem.objects.get(person=person.person).pk
         with pytest.raises(NotThere):
             reviews.attest(local, number)
+        with pytest.raises(NotThere):
+            reviews.one(local, number)
     with pytest.raises(Refused, match="all facilities"):
         reviews.open(local)
     reviews.revoke(local, item_of(local, "rumbi").id, note="has left us")

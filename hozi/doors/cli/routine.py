@@ -15,12 +15,14 @@ DAY: Final = 24 * HOUR
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
     from hozi.accounts import drift, emergency, reviews, sweep
-    from hozi.audit import chain, verify
+    from hozi.audit import chain, forward, verify
     from hozi.doors.dimse import liveness
 
     if HOZI.echo_minutes:
         regular.every(HOZI.echo_minutes * MINUTE, "echo devices", liveness.echo_all)
     regular.every(1, "chain of the audit", chain.link_and_seal)
+    if HOZI.audit_syslog:
+        regular.every(1, "copy of the audit", forward.forward)
     regular.every(DAY, "is the audit whole", verify.verify_daily)
     regular.every(HOUR, "accounts whose time is up", sweep.sweep)
     regular.every(5 * MINUTE, "end of emergency access", emergency.expire)

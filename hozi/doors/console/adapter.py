@@ -6,9 +6,11 @@ and read the same, so that nobody finds out who exists.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
@@ -28,6 +30,7 @@ _CHANGES: Final = {
     "account/email/password_changed": "password changed",
 }
 _LOCK_SECONDS: Final = 300
+_JUST_NOW_SECONDS: Final = 300
 
 
 class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -66,6 +69,14 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no t
         super().logout(request)
         if name:
             _audit(request, name, Outcome.SUCCESS, {"type": Type.LOGOUT})
+
+    def is_reauthentication_required(self, *, app: str, **more: Any) -> bool:
+        """Not of those who have just signed in: they showed a moment ago what would be asked of them again."""
+        records = get_authentication_records(self.request, self.request.user)
+        if any(time.time() - record["at"] < _JUST_NOW_SECONDS for record in records):
+            return False
+        required: bool = super().is_reauthentication_required(app=app, **more)
+        return required
 
     def add_message(
         self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.internal.flows.login import record_authentication
+from allauth.account.utils import perform_login
 from django import forms
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
@@ -14,11 +16,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from hozi.accounts import invitations
 from hozi.choices import answers
 from hozi.core.errors import NotThere
-from hozi.doors.console import acts
 from hozi.doors.console.access import public
 from hozi.doors.console.forms import Form
-
-_BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
 class NewPassword(Form):
@@ -71,8 +70,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         except NotThere:
             return render(request, "console/link_ended.html", status=404)
         if person is not None:
-            login(request, get_user_model()._default_manager.get(pk=person), backend=_BACKEND)
-            return acts.there(request, "home")
+            return _sign_in(request, person)
     texts = {
         "title": _("The first administrator") if first else _("Choose a password"),
         "text": _("Nobody can sign in to this archive yet. Whoever you name here can do everything, and invite others.")
@@ -81,3 +79,11 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         "act": _("Begin"),
     }
     return render(request, "console/enter.html", {"form": form, **texts})
+
+
+def _sign_in(request: HttpRequest, person: int) -> HttpResponse:
+    """As after a right password: whoever has a second factor still has to show it."""
+    user = get_user_model()._default_manager.get(pk=person)
+    record_authentication(request, user, method="password", username=user.get_username())
+    answer: HttpResponse = perform_login(request, user, redirect_url="/")
+    return answer

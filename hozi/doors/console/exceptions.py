@@ -24,7 +24,7 @@ from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.forms import Form
 from hozi.doors.console.needs import Need
 from hozi.doors.console.study import answer_picture
-from hozi.doors.console.templatetags.console import dicom_date, dicom_time, person_name, size
+from hozi.doors.console.templatetags.console import dicom_date, dicom_time, person_name
 
 _LINES: Final = 50
 _ELEMENTS: Final = 150
@@ -91,7 +91,7 @@ _SHOWN_AS: Final[dict[str, Callable[[str], str]]] = {
     "birth_date": dicom_date,
     "date": dicom_date,
     "time": dicom_time,
-    "length": lambda text: size(int(text)),
+    "length": lambda text: f"{int(text):,} B",
 }
 
 
@@ -208,15 +208,15 @@ def _about(found: Looked) -> dict[str, Any]:
         "line": line,
         "reason": REASONS[line.reason],
         "decision": DECISIONS.get(line.decision, ""),
-        "rows": list(_rows(found.compared)),
+        "differing": [_row(one) for one in found.compared if one.differs],
+        "same": [_row(one) for one in found.compared if not one.differs],
     }
 
 
-def _rows(compared: tuple[Compared, ...]) -> Iterator[_Row]:
-    """What differs first: the rest is there to be looked at."""
-    for one in sorted(compared, key=lambda one: not one.differs):
-        shown = _SHOWN_AS.get(one.what, str)
-        yield _Row(_LABELS[one.what], shown(one.here) or "–", shown(one.there) or "–", one.differs)
+def _row(one: Compared) -> _Row:
+    shown = _SHOWN_AS.get(one.what, str)
+    here, there = (shown(text) if text else "–" for text in (one.here, one.there))
+    return _Row(_LABELS[one.what], here, there, one.differs)
 
 
 def _plans(plans: tuple[Plan, ...]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from hozi.doors.console.needs import Need
 from hozi.facilities import departments, levels, organisations, places, profiles
 from hozi.facilities.places import Place
 
-PAGE: Final = 100
+PAGE: Final = 50
 SEE: Final = "facilities.see"
 CHANGE: Final = "facilities.change"
 

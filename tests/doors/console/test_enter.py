@@ -21,11 +21,22 @@ def test_the_first_administrator_comes_in_by_the_link_and_is_led_to_a_second_fac
     link = _link()
     assert b"first administrator" in anybody.get(link).content
     answer = anybody.post(link, FIRST)
-    assert (answer.status_code, answer["Location"]) == (303, "/")
+    assert (answer.status_code, answer["Location"]) == (302, "/")
     assert anybody.get("/")["Location"] == "/settle/"
     person = get_user_model()._default_manager.get(username="alois")
     assert person.is_active
     assert anybody.get(link).status_code == 404, "it works once"
+
+
+def test_a_link_for_a_new_password_does_not_spare_anybody_the_second_factor(anybody: Client) -> None:
+    from hozi.accounts.models import Person
+    from tests.people import ACCOUNTS, settle
+
+    person = Person.objects.get(pk=settle(ACCOUNTS["pacs_admin"]))
+    link = invitations.path(invitations.mint(person, "reset", "test"))
+    answer = anybody.post(link, {"password": "another granary by the river", "again": "another granary by the river"})
+    assert answer["Location"].startswith("/account/factors/authenticate/")
+    assert anybody.get("/").status_code == 302
 
 
 def test_no_second_link_is_given_once_there_is_an_administrator(anybody: Client) -> None:
@@ -50,3 +61,8 @@ def test_a_wrong_link_says_nothing_but_that_it_does_not_work(anybody: Client) ->
     answer = anybody.get("/enter/" + "x" * 43 + "/")
     assert answer.status_code == 404
     assert b"This link does not work" in answer.content
+
+
+def test_who_has_just_come_in_sets_up_a_code_app_without_the_password_again(anybody: Client) -> None:
+    anybody.post(_link(), FIRST)
+    assert anybody.get("/account/factors/totp/activate/").status_code == 200

@@ -36,23 +36,23 @@ class Day(forms.DateInput):
 
 
 def facilities(who: Who, permission: str) -> Choices:
-    """The facilities that the permission reaches; *all* comes first where it reaches them all."""
+    """The facilities that the permission reaches; *all* comes last, as it is what is seldom meant."""
     within = authorise.facilities(who, permission)
     every: Choices = [("", _("All facilities"))] if within is None else []
-    return [*every, *((place.code, f"{place.name} ({place.code})") for place in places.listed(within))]
+    return [*((place.code, f"{place.name} ({place.code})") for place in places.listed(within)), *every]
 
 
 def scopes(who: Who, permission: str) -> Choices:
     """`facilities`, each followed by its departments as ``CODE/PART``."""
     within = authorise.facilities(who, permission)
-    found: Choices = [("", _("All facilities"))] if within is None else []
+    found: Choices = []
     for place in places.listed(within):
         found.append((place.code, f"{place.name} ({place.code})"))
         if place.departments:
             found += [
                 (f"{place.code}/{part.code}", f"{place.code}: {part.name}") for part in departments.listed(place.code)
             ]
-    return found
+    return [*found, ("", _("All facilities"))] if within is None else found
 
 
 def roles_to_give(who: Who) -> Choices:

@@ -152,7 +152,7 @@ def end(request: Request, number: int, way: str) -> HttpResponse:
 def give(request: Request, number: int) -> HttpResponse:
     """Gives somebody a role."""
     shown = profile.of(request.who, number)
-    wanted = {"role": shown.wanted_role, "where": shown.facility} if not shown.held else {}
+    wanted = {"role": "" if shown.held else shown.wanted_role, "where": shown.facility or None}
     form = Give(request.who, request.POST or None, initial=wanted)
     if request.method == "POST" and form.take(_grant, who=request.who, number=number) is not None:
         return acts.done(request, _("The role is given."), "person", number)

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from hozi.accounts import authorise
 from hozi.choices import values
 from hozi.doors.console.navigation import Shown, shown
 
@@ -134,6 +135,12 @@ def places(context: template.Context) -> list[Shown]:
     """The entries of the navigation for whoever looks; pages say where they are by ``place`` in their context."""
     request: HttpRequest = context["request"]
     return shown(request, str(context.get("place", "")))
+
+
+@register.simple_tag(takes_context=True)
+def may(context: template.Context, permission: str) -> bool:
+    """Whether whoever looks holds the permission: for links that lead nowhere without it."""
+    return authorise.may(context["request"].who, permission)
 
 
 @register.simple_tag

@@ -1,0 +1,97 @@
+"""A real browser (Chromium, driven by Playwright) in front of a real `hozi serve`, for journeys through the console."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.peers import program
+
+SIZE = {"width": 1366, "height": 768}
+PHONE = {"width": 390, "height": 844}
+_STEP = 30
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium without a screen, and without calls to anywhere else."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program("chromium"),
+            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update"],
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visitor:
+    """Somebody at a browser of their own. What the browser complains about (`complaints`) fails the journey."""
+
+    def __init__(self, browser: Browser, url: str, *, phone: bool = False, shots: Path | None = None) -> None:
+        self.context = browser.new_context(viewport=PHONE if phone else SIZE, locale="en-GB")
+        self.page: Page = self.context.new_page()
+        self.url = url.rstrip("/")
+        self.complaints: list[str] = []
+        self._shots = shots
+        self._last_code = 0
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _heard(self, message: object) -> None:
+        kind, text = message.type, message.text  # type: ignore[attr-defined]
+        if kind in ("error", "warning") and "status of 4" not in text:
+            self.complaints.append(text)
+
+    def open(self, path: str) -> Page:
+        """Goes to an address of the console, and waits until it is all there."""
+        self.page.goto(path if path.startswith("http") else self.url + path, wait_until="networkidle")
+        return self.page
+
+    def shot(self, name: str) -> None:
+        """Keeps a picture of what is to be seen, where pictures are kept."""
+        if self._shots is not None:
+            self._shots.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(self._shots / f"{name}.png"))
+
+    def settle(self) -> str:
+        """Sets up a code app on the page that asks for it; returns its secret."""
+        self.page.get_by_role("link", name="Set up a code app").first.click()
+        secret = self.page.locator("#authenticator_secret").input_value()
+        self.page.locator("input[name=code]").fill(self.code(secret))
+        self.page.get_by_role("button", name="Activate").click()
+        self.page.wait_for_load_state("networkidle")
+        return secret
+
+    def code(self, secret: str) -> str:
+        """The code that an app shows now; waits for the next one when it was used already (each works once)."""
+        while (counter := int(time.time()) // _STEP) <= self._last_code:
+            time.sleep(0.2)
+        self._last_code = counter
+        return str(format_hotp_value(hotp_value(secret, counter)))
+
+    def accept(self, link: str, password: str, **names: str) -> None:
+        """Comes in by a one-time link."""
+        self.open(link)
+        for name, value in {**names, "password": password, "again": password}.items():
+            self.page.locator(f"[name={name}]").fill(value)
+        self.page.get_by_role("button", name="Begin").click()
+        self.page.wait_for_load_state("networkidle")
+
+    def sign_in(self, username: str, password: str, secret: str = "") -> None:
+        """Signs in with a password, and with a code when there is a secret for it."""
+        self.open("/account/login/")
+        self.page.locator("[name=login]").fill(username)
+        self.page.locator("[name=password]").fill(password)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.page.wait_for_load_state("networkidle")
+        if secret:
+            self.page.locator("input[name=code]").fill(self.code(secret))
+            self.page.get_by_role("button", name="Go on").click()
+            self.page.wait_for_load_state("networkidle")
