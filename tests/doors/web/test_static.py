@@ -14,6 +14,9 @@ from django.test import RequestFactory, override_settings
 
 from hozi.doors.http.static import StaticFiles, collected
 
+# The end of an answer is told to Django's connections.
+pytestmark = pytest.mark.django_db
+
 STYLE = "body{color:#333}" * 500
 
 
