@@ -38,6 +38,7 @@ class Profile:
     is_program: bool
     facility: str
     wanted_role: str
+    wanted_role_name: str
     referring_names: tuple[str, ...]
     requested_at: datetime
     requested_by: str
@@ -187,6 +188,7 @@ def _profile(row: Person) -> Profile:
         is_program=row.is_program,
         facility=row.facility.code if row.facility else "",
         wanted_role=row.wanted_role.key if row.wanted_role else "",
+        wanted_role_name=row.wanted_role.name if row.wanted_role else "",
         referring_names=tuple(row.referring_names),
         requested_at=row.requested_at,
         requested_by=row.requested_by,

@@ -159,6 +159,37 @@ def place(event: int) -> tuple[Link, int] | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class SealedDay:
+    """A day that is closed: how many rows and links it has, when it was sealed, and the hash at its end."""
+
+    day: str
+    rows: int
+    links: int
+    sealed_at: datetime
+    hash: str
+
+
+def seals(most: int) -> list[SealedDay]:
+    """The days that are sealed, the last first."""
+    return [
+        SealedDay(
+            seal.day,
+            seal.count,
+            seal.last_link - seal.first_link + 1,
+            datetime.fromisoformat(seal.made_at),
+            seal.last_hash,
+        )
+        for seal in Seal.objects.order_by("-section")[:most]
+    ]
+
+
+def waiting_since() -> datetime | None:
+    """When the oldest row was written that is not in the chain yet; None when all are."""
+    last = Head.objects.filter(pk=_HEAD).values_list("last_id", flat=True).first() or 0
+    return Event.objects.filter(pk__gt=last).order_by("pk").values_list("at", flat=True).first()
+
+
 def is_sealed(section: int) -> bool:
     """Whether that section of the chain (a day) is closed with a seal."""
     return Seal.objects.filter(section=section).exists()

@@ -76,9 +76,9 @@ def lines(rows: QuerySet[Event]) -> Iterator[Line]:
 
 def _csv(found: Iterator[Line]) -> Iterator[bytes]:
     # The mark at the beginning tells spreadsheets that it is UTF-8.
-    yield "\ufeff".encode() + _record(_COLUMNS)
+    yield "\ufeff".encode() + record(_COLUMNS)
     for line in found:
-        yield _record(_cells(line))
+        yield record(_cells(line))
 
 
 def _cells(line: Line) -> list[str]:
@@ -102,7 +102,8 @@ def _cells(line: Line) -> list[str]:
     ]
 
 
-def _record(cells: Collection[str]) -> bytes:
+def record(cells: Collection[str]) -> bytes:
+    """A line of a table."""
     return (",".join(map(cell, cells)) + "\r\n").encode("utf-8", "replace")
 
 

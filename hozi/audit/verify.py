@@ -13,6 +13,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import structlog
@@ -96,6 +97,27 @@ def verify_and_record(actor: str, say: Callable[[Finding], None] = lambda findin
     if not summary.clean:
         log.error("the audit is not whole", findings=summary.findings, kinds=summary.by_kind)
     return summary
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """When somebody looked last whether the audit is whole, who, and what was found."""
+
+    at: datetime
+    actor: str
+    rows: int
+    findings: int
+    kinds: dict[str, int]
+
+
+def last() -> Looked | None:
+    """When `verify_and_record` was done last; None: never."""
+    rows = Event.objects.filter(code=Code.AUDIT_LOG_USED.value, action="E", detail__verified__isnull=False)
+    found = rows.order_by("-at").values_list("at", "actor", "detail").first()
+    if found is None:
+        return None
+    at, actor, told = found
+    return Looked(at, actor, told["verified"], told.get("findings", 0), told.get("kinds", {}))
 
 
 def verify_daily() -> None:

@@ -20,6 +20,7 @@ ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 BLOCK_BYTES: Final = 256 << 10
+_FIRST_BLOCK: Final = 4 << 10
 #: How far ahead is looked to make out what an unknown VR means.
 _AHEAD: Final = 66 << 10
 
@@ -179,9 +180,11 @@ class FileSource(Source):
         super().__init__(iter(self._next_block, b""))
         self._file = file
         self._left = length
+        self._size = _FIRST_BLOCK
 
     def _next_block(self) -> bytes:
-        size = min(BLOCK_BYTES, self._left)
+        size = min(self._size, self._left)
+        self._size = min(self._size * 2, BLOCK_BYTES)
         block = self._file.read(size)
         if len(block) < size:
             raise Unreadable("The file is shorter than its dataset.")
@@ -198,6 +201,7 @@ class FileSource(Source):
         else:
             self._file.seek(size - ahead, 1)
             self._left -= size - ahead
+            self._size = _FIRST_BLOCK  # perhaps another header, and then more to step over
             self._block, self._at = b"", 0
         self.position += size
 

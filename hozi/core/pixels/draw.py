@@ -73,7 +73,7 @@ def draw(path: Path, offset: int, syntax: TransferSyntax, size: int) -> bytes:
         if not found.has_pixel_data:
             raise Unreadable("The object has no pixels.")
         layout = frames.layout_of(found)
-        about = _About(_scanned(file, offset, syntax), layout)
+        about = _About(_scanned(file, offset, found, syntax), layout)
         if found.encapsulated:
             pixels, photometric = _decoded(file, offset, found, syntax, layout)
         else:
@@ -97,8 +97,10 @@ def _jpeg(picture: Array) -> bytes:
     return best
 
 
-def _scanned(file: BinaryIO, offset: int, syntax: TransferSyntax) -> scan.Scan:
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+def _scanned(file: BinaryIO, offset: int, found: frames.Found, syntax: TransferSyntax) -> scan.Scan:
+    """What stands before the pixels: to map all of a long loop would take more memory than a worker may have."""
+    end = 0 if syntax.deflated else offset + found.begins_at
+    mapped = mmap.mmap(file.fileno(), end, access=mmap.ACCESS_READ)
     with mapped, memoryview(mapped) as view, view[offset:] as dataset:
         return scan.scan(dataset, syntax, _LIMITS, _WANTED, _SEQUENCES)
 

@@ -71,6 +71,7 @@ class Found:
     """What a dataset says about its pixel data. ``fragments``: the items of encapsulated pixel data, the offset table
     first; none where it is not encapsulated, and then ``native_bytes`` is its length, ``native_at`` where it begins in
     the dataset (inflated, if need be), and ``in_words`` says that its VR is OW. ``has_pixel_data``: it is not empty.
+    ``begins_at``: where the element begins in the dataset.
     """
 
     order: str
@@ -80,6 +81,7 @@ class Found:
     native_bytes: int = 0
     native_at: int = 0
     in_words: bool = False
+    begins_at: int = 0
 
     @property
     def encapsulated(self) -> bool:
@@ -123,7 +125,10 @@ def look(file: BinaryIO, offset: int, length: int, syntax: TransferSyntax, wante
     source, encoding = opened(file, offset, length, syntax)
     walk = Recoding(source, encoding, encoding, {})
     found = Found(order=encoding.order)
+    at = source.position
     while head := source.header(encoding):
+        if head.tag == PIXEL_DATA:
+            found.begins_at = at
         if head.tag == PIXEL_DATA and head.undefined:
             found.fragments = list(fragments_of(source, encoding)) or [(0, 0)]
             found.has_pixel_data = any(length for _, length in found.fragments[1:])
@@ -140,6 +145,7 @@ def look(file: BinaryIO, offset: int, length: int, syntax: TransferSyntax, wante
                 pass
         else:
             source.skip(head.length)
+        at = source.position
     return found
 
 

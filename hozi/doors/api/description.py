@@ -70,7 +70,7 @@ class Description:
         """The page, for people."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        about = {"title": self._api.title, "description": self._api.description, "areas": self.areas}
+        about = {"title": self._api.title, "areas": self.areas}
         return render(request, "api/docs.html", about)
 
     def _operation(self, path: str, method: str, said: dict[str, Any]) -> Operation:

@@ -10,7 +10,20 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 from ninja import NinjaAPI
 
-from hozi.doors.api import about, audit, choices, devices, door, emergencies, people, places, reviews, roles, studies
+from hozi.doors.api import (
+    about,
+    audit,
+    choices,
+    devices,
+    door,
+    emergencies,
+    exceptions,
+    people,
+    places,
+    reviews,
+    roles,
+    studies,
+)
 from hozi.doors.api.description import Description
 
 APP_NAME = "api"
@@ -32,7 +45,7 @@ def addresses(call: Callable[[Any], object]) -> tuple[list[Any], str]:
 def made(call: Callable[[Any], object]) -> NinjaAPI:
     """The API with all of its areas."""
     api = door.new()
-    for area in (about, studies, people, roles, reviews, emergencies, places, audit, choices):
+    for area in (about, studies, exceptions, people, roles, reviews, emergencies, places, audit, choices):
         api.add_router("", area.area.router)
     api.add_router("", devices.routes(call))
     return api

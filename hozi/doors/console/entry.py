@@ -59,7 +59,7 @@ class FirstAdministrator(NewPassword):
 @public(post=True)
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """A one-time link: sets a password, and signs in. One that is used up, too old or wrong is not there."""
-    link = invitations.look(token)
+    link = invitations.look(token, request.address)  # type: ignore[attr-defined]
     if link is None:
         return render(request, "console/link_ended.html", status=404)
     first = link.purpose == "setup"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from django import forms
 
-from hozi.core.errors import Refused
+from hozi.core.errors import NotThere, Refused
 
 Result = TypeVar("Result")
 
@@ -25,13 +25,16 @@ class Form(forms.Form):
     def take(self, act: Callable[..., Result], **more: Any) -> Result | None:
         """Does ``act`` with what was typed (and ``more``) as arguments by name; None when something was wrong.
 
-        A `Refused` of the room stands beside the field that it names, else above the form.
+        A `Refused` of the room stands beside the field that it names, else above the form. What is not there at all
+        (`NotThere` without a field) stays an error: the page is not there either.
         """
         if not self.is_valid():
             return None
         try:
             return act(**self.cleaned_data, **more)
         except Refused as refused:
+            if isinstance(refused, NotThere) and not refused.field:
+                raise
             self.refuse(refused)
             return None
 

@@ -30,6 +30,9 @@ PARTS: Final = ("dimse", "web", "worker")
 LATE: Final = timedelta(minutes=15)
 """Regular work that is due for so long is not done by anybody."""
 
+GONE: Final = timedelta(days=7)
+"""Regular work that is due for so long, while other work is done, is no longer any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -93,8 +96,12 @@ def _database_version() -> str:
 def _regular_work() -> list[Finding]:
     """Whether anybody does what must be done again and again."""
     about = _("Regular work")
+    now = timezone.now()
     pieces = regular.standing()
-    late = [piece for piece in pieces if piece.due_at < timezone.now() - LATE]
+    if any(piece.due_at > now - LATE for piece in pieces):
+        # Somebody works; what nobody has done for so long was work of an earlier version.
+        pieces = [piece for piece in pieces if piece.due_at > now - GONE]
+    late = [piece for piece in pieces if piece.due_at < now - LATE]
     failed = [piece for piece in pieces if piece.last_error]
     if not pieces:
         return [Finding("off", about, _("has never been done: the worker has not run yet"))]

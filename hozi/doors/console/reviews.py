@@ -21,6 +21,7 @@ from hozi.doors.console import acts, needs
 from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.forms import Form
 from hozi.doors.console.needs import Need
+from hozi.doors.console.templatetags.console import day
 
 DECIDE: Final = room.DECIDE
 _PAGE: Final = 50
@@ -141,13 +142,13 @@ def _waiting(who: Who) -> Iterable[Need]:
     if not count or due_at is None:
         return
     late = due_at <= timezone.now()
-    said = {"count": count, "day": f"{timezone.localtime(due_at):%d %b %Y}"}
+    said = {"count": count, "day": day(due_at)}
     text = ngettext(
         "%(count)d person waits for you in the access review, due %(day)s.",
         "%(count)d people wait for you in the access review, due %(day)s.",
         count,
     )
-    yield Need("now" if late else "soon", text % said, _("Decide"), reverse("reviews"), due_at)
+    yield Need("now" if late else "soon", text % said, _("Decide"), reverse("reviews"))
 
 
 needs.register(DECIDE, _waiting)

@@ -19,6 +19,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.gzip import gzip_page
 
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
@@ -121,6 +122,7 @@ def _choose(field: forms.Field, choices: Collection[tuple[str, Any]]) -> None:
 
 
 @page(FIND, post=FIND)
+@gzip_page
 def studies(request: Request) -> HttpResponse:
     """The newest studies that whoever looks may see; a search is sent here, and becomes a page of its own."""
     facilities = _facilities(request.who)

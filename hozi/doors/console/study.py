@@ -156,6 +156,7 @@ def _about(request: Request, head: StudyHead) -> dict[str, Any]:
         "coming": timezone.now() - head.last_received_at < _STILL_COMING,
         "may_look": may(who, LOOK),
         "may_download": may(who, DOWNLOAD),
+        "may_export": may(who, "studies.export"),
         "may_see_exceptions": may(who, "exceptions.see"),
         "may_read_audit": may(who, "audit.read"),
     }

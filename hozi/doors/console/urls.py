@@ -12,6 +12,7 @@ from hozi.doors.console import elsewhere, entry, front, home
 
 AREAS: Final = (
     "about",
+    "audit.addresses",
     "devices.addresses",
     "drift",
     "emergency",

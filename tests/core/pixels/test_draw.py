@@ -230,6 +230,21 @@ def test_a_worker_draws_and_refuses_whatever_bytes_it_is_given(workers: Workers,
     assert drawn_at_all > 10
 
 
+def test_a_loop_of_four_gigabytes_is_drawn_within_the_memory_of_a_worker(workers: Workers, tmp_path: Path) -> None:
+    frame = (RAMP >> 4).astype(np.uint8)
+    count = (4 << 30) // frame.size - 1
+    head = encoded(image(Rows=64, Columns=64, NumberOfFrames=count, PixelData=None))
+    path = tmp_path / "loop"
+    with path.open("wb") as file:  # with a hole in it: nothing of it takes room on the disk
+        file.write(head + b"\xe0\x7f\x10\x00OW\0\0" + (frame.size * count).to_bytes(4, "little"))
+        file.seek(len(head) + 12 + frame.size * (count // 2))
+        file.write(frame.tobytes())
+        file.truncate(len(head) + 12 + frame.size * count)
+    picture = workers.ask({"source": str(path), "offset": 0, "from": EXPLICIT, "size": 160}, "picture")
+    left, right = corners(np.asarray(imagecodecs.jpeg8_decode(picture.read_bytes())))
+    assert left < 20 and right > 235
+
+
 CORPUS = [row for row in rows() if row.path.name in ("US1_J2KR.dcm", "color-pl.dcm", "SC_rgb_rle.dcm", "CT_small.dcm")]
 
 

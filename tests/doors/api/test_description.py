@@ -12,6 +12,7 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -26,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from hozi.accounts import authorise, devices, emergency, reviews, roles
 from hozi.accounts.models import Grant, ReviewItem, Token
+from hozi.archive.models import ExceptionCase
 from hozi.audit.models import Event
 from hozi.doors.api import gate
 from hozi.doors.api.description import Description
@@ -36,6 +38,7 @@ from hozi.facilities.models import Knock
 from hozi.wsgi import application
 from tests.archive.test_reach import kept
 from tests.doors.api.conftest import OPERATOR, Call, Caller
+from tests.guards.rules import ROOT
 
 DOCUMENT = Description(made(lambda device: None)).schema
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
@@ -94,7 +97,10 @@ def filled(hospitals: None, calls: Call, monkeypatch: pytest.MonkeyPatch) -> Fil
     assert who is not None
     opened = emergency.open(who, issuer="MAIN", patient_id="1", reason="a reason of ten characters")
     study = kept(1, {"PatientName": "Moyo^Tendai", "PatientID": "ZW-1", "StudyDate": "20260105", "Modality": "CT"})
+    now = timezone.now()
+    case = ExceptionCase.objects.create(reason="patient-differs", facility="MAIN", first_at=now, last_at=now)
     numbers = {
+        "/api/exceptions/": case.pk,
         "/api/studies/": study.pk,
         "/api/series/": study.series.get().pk,
         "/api/audit/rows/": Event.objects.earliest("pk").pk,
@@ -184,3 +190,11 @@ def test_nothing_comes_in_that_a_route_does_not_name() -> None:
     assert len(bodies) > 15
     for name in bodies:
         assert DOCUMENT["components"]["schemas"][name]["additionalProperties"] is False, name
+
+
+def test_every_address_in_the_documentation_is_there() -> None:
+    page = (ROOT / "docs" / "use" / "api.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$HOZI(/api/[^\s\"?]*)", page))
+    known = [re.sub(r"{[a-z]+}", "[^/]+", path) for path in DOCUMENT["paths"]]
+    assert len(used) > 5
+    assert not [path for path in used if not any(re.fullmatch(pattern, path) for pattern in known)]

@@ -15,7 +15,6 @@ from django.utils import timezone
 
 import hozi
 from hozi.doors.console import health, licences
-from hozi.jobs import regular
 from hozi.jobs.models import Regular
 from hozi.settings import HOZI, Settings
 from tests.guards.rules import ROOT
@@ -89,7 +88,13 @@ def test_regular_work_that_nobody_does_is_told(tmp_path: Path) -> None:
     row.due_at = now - timedelta(hours=1)
     row.save()
     assert states(settings)["Regular work"] == "bad"
-    assert [piece.name for piece in regular.standing()] == ["look"]
+    Regular.objects.create(name="other", due_at=now + timedelta(minutes=1))
+    assert states(settings)["Regular work"] == "bad", "others are done, this one is not"
+    row.due_at, row.last_error = now - timedelta(days=8), ""
+    row.save()
+    assert states(settings)["Regular work"] == "ok", "work of an earlier version"
+    Regular.objects.filter(name="other").delete()
+    assert states(settings)["Regular work"] == "bad", "nobody does anything"
 
 
 def test_what_is_wrong_stands_on_home_for_whoever_may_see_the_system(signed_in: SignedIn) -> None:

@@ -227,6 +227,15 @@ def test_a_search_without_a_name_is_not_kept(two_hospitals: None, signed_in: Ent
     assert "alert-danger" in page.content.decode()
 
 
+def test_a_full_page_is_small_enough_for_a_slow_link(signed_in: Enter) -> None:
+    for number in range(50):
+        names = {"PatientName": f"Mukwindidza^Tendai {number}", "ReferringPhysicianName": "Ndlovukazi^Nomathemba"}
+        kept(number, {**names, "StudyDescription": "CT of the thorax and abdomen with contrast"})
+    page = signed_in("pacs_admin").get("/studies/", HTTP_ACCEPT_ENCODING="gzip")
+    assert page["Content-Encoding"] == "gzip"
+    assert len(page.content) < 20_000
+
+
 def test_looking_is_in_the_audit(two_hospitals: None, signed_in: Enter) -> None:
     client = signed_in("radiologist", facility="GRANARY")
     search(client, text="moyo")
