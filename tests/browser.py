@@ -10,11 +10,13 @@ from pathlib import Path
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.guards.rules import ROOT
 from tests.peers import program
 
 SIZE = {"width": 1366, "height": 768}
 PHONE = {"width": 390, "height": 844}
 _STEP = 30
+_AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @contextmanager
@@ -53,6 +55,12 @@ class Visitor:
         """Goes to an address of the console, and waits until it is all there."""
         self.page.goto(path if path.startswith("http") else self.url + path, wait_until="networkidle")
         return self.page
+
+    def status(self, path: str) -> int:
+        """Goes to an address; the status of the answer."""
+        answer = self.page.goto(self.url + path, wait_until="networkidle")
+        assert answer is not None
+        return answer.status
 
     def shot(self, name: str) -> None:
         """Keeps a picture of what is to be seen, where pictures are kept."""
@@ -95,3 +103,32 @@ class Visitor:
             self.page.locator("input[name=code]").fill(self.code(secret))
             self.page.get_by_role("button", name="Go on").click()
             self.page.wait_for_load_state("networkidle")
+
+    def weigh(self, path: str) -> int:
+        """Opens an address; returns how many bytes went over the wire for it, compressed as they were sent."""
+        session = self.context.new_cdp_session(self.page)
+        session.send("Network.enable")
+        weights: list[float] = []
+        session.on("Network.loadingFinished", lambda event: weights.append(event["encodedDataLength"]))
+        self.open(path)
+        session.detach()
+        return int(sum(weights))
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds on the page that keeps people out, serious or worse: rule, and where."""
+        # Past the page's own policy, which lets no such script in.
+        self.context.new_cdp_session(self.page).send(
+            "Runtime.evaluate", {"expression": _AXE.read_text(encoding="utf-8")}
+        )
+        session = self.context.new_cdp_session(self.page)
+        found = session.send(
+            "Runtime.evaluate",
+            {
+                "expression": "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
+                ".then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+                ".map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))",
+                "awaitPromise": True,
+                "returnByValue": True,
+            },
+        )
+        return [str(violation) for violation in found["result"]["value"]]
