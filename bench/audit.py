@@ -130,6 +130,7 @@ def _ask(times: int, seed: int) -> dict[str, float]:
     luck = random.Random(seed)
     rows = Event.objects.count()
     newest = Event.objects.latest("at").at
+    actors = sorted(Event.objects.exclude(actor="bench").values_list("actor", flat=True).distinct())
 
     def patient() -> dict[str, str]:
         number = luck.randrange(max(1, rows // _PATIENTS_A_ROW) - 1)
@@ -145,9 +146,7 @@ def _ask(times: int, seed: int) -> dict[str, float]:
     asking: dict[str, Callable[[], int]] = {
         "patient": lambda: ask(**patient()),
         "who-saw": lambda: len(search.who_saw(**patient(), actor="bench")),
-        "actor": lambda: ask(
-            actor=luck.choice([f"person{luck.randrange(_PEOPLE)}", f"DEVICE{luck.randrange(_DEVICES)}"])
-        ),
+        "actor": lambda: ask(actor=luck.choice(actors)),
         "code": lambda: ask(code=luck.choice([Code.EXPORT, Code.QUERY, Code.INSTANCES_ACCESSED]).value),
         "failures": lambda: ask(ended="badly"),
         "day": day,
