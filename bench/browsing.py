@@ -124,6 +124,7 @@ LOOKS: Final = (
     Look("modality", "the studies of a modality that is rare", _search(modality=lambda people, luck: "MG")),
     Look("deep", "a page from the midst of the list", _deep),
     Look("study", "the page of one study", _study),
+    Look("audit", "the audit", lambda browser, people, luck: browser.look("/audit/")),
     Look("home", "Home", lambda browser, people, luck: browser.look("/")),
 )
 

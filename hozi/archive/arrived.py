@@ -239,6 +239,7 @@ def entry_for(whole: Whole, outcome: Outcome, detail: dict[str, str], facts: Fac
         patient_id=facts.identity.patient_id if facts else "",
         study_uid=facts.study if facts else "",
         object_uid=whole.announced.sop_instance,
+        facility=whole.origin.facility,
         detail=detail,
     )
 

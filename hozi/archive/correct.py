@@ -314,6 +314,7 @@ def _finish(made: Correction, row: _Row, actor: str, detail: dict[str, Any]) -> 
             patient_id=patient.patient_id,
             study_uid=study.uid if study is not None else "",
             object_uid=row.uid if isinstance(row, Instance) else "",
+            facility=studies.order_by("pk").values_list("facility", flat=True).first() or "",
             detail={"correction": made.pk, "level": made.level, "elements": list(made.changes), **detail},
         )
     )

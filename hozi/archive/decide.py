@@ -33,7 +33,7 @@ from hozi.archive.facts import (
     Facts,
     PatientIdentity,
 )
-from hozi.archive.index import Finding, add_together
+from hozi.archive.index import Finding, add_together, retrying
 from hozi.archive.models import Correction, ExceptionCase, Instance, Patient, Series, StoredObject, Study
 from hozi.archive.place import volume
 from hozi.archive.quarantine import State, case_of, opened, patient_in
@@ -116,18 +116,22 @@ def take_in(who: Who, pk: int, *, way: str, note: str, version: int) -> int:
     Raises `Refused` when that is not possible (any more), `Changed` when somebody else has decided meanwhile.
     """
     try:
-        with _deciding(who, pk, note, version) as case:
-            if not case.key:
-                raise Refused("It is in the archive already: there is nothing to take in.")
-            with opened(case) as whole:
-                chosen = next((one for one in _fitting(who, case, whole) if one.plan.way == way), None)
-                if chosen is None:
-                    raise Refused("It cannot be taken in that way: look at what it collides with now.", field="way")
-                instance = _taken(who, case, whole, chosen, note)
-            _close(case, f"{TAKEN}-{way}", who, note)
-            return instance.series.study_id
+        return retrying(lambda: _take_in(who, pk, way, note, version))
     except Unreadable as error:
         raise Refused(f"It cannot be taken in: {error}.") from None
+
+
+def _take_in(who: Who, pk: int, way: str, note: str, version: int) -> int:
+    with _deciding(who, pk, note, version) as case:
+        if not case.key:
+            raise Refused("It is in the archive already: there is nothing to take in.")
+        with opened(case) as whole:
+            chosen = next((one for one in _fitting(who, case, whole) if one.plan.way == way), None)
+            if chosen is None:
+                raise Refused("It cannot be taken in that way: look at what it collides with now.", field="way")
+            instance = _taken(who, case, whole, chosen, note)
+        _close(case, f"{TAKEN}-{way}", who, note)
+        return instance.series.study_id
 
 
 def discard(who: Who, pk: int, *, note: str, version: int) -> None:

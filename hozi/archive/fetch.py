@@ -70,6 +70,7 @@ class Holding:
     study: str
     issuer: str
     patient_id: str
+    facility: str
     _key: str
     _offset: int
     _length: int
@@ -262,6 +263,7 @@ class _Row(NamedTuple):
     patient: int
     issuer: str
     patient_id: str
+    facility: str
 
     @property
     def owners(self) -> tuple[tuple[str, str], ...]:
@@ -287,6 +289,7 @@ class _Row(NamedTuple):
             study=self.study,
             issuer=self.issuer,
             patient_id=self.patient_id,
+            facility=self.facility,
             _key=self.key,
             _offset=self.offset,
             _length=self.length,
@@ -310,6 +313,7 @@ _COLUMNS: Final = (
     "instance__series__study__patient_id",
     "instance__series__study__patient__issuer",
     "instance__series__study__patient__patient_id",
+    "instance__series__study__facility",
 )
 
 

@@ -177,13 +177,13 @@ class Index:
 
     def _commit_each(self, batch: list[_Waiting]) -> None:
         try:
-            _retrying(lambda: self._commit(batch))
+            retrying(lambda: self._commit(batch))
         except Exception as failed:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             # One bad row must not take the others with it: each on its own, and only the bad one fails.
             log.warning("a commit of %d objects failed (%s): each on its own", len(batch), type(failed).__name__)
             for waiting in batch:
                 try:
-                    [waiting.verdict] = _retrying(partial(add_together, [waiting.candidate]))
+                    [waiting.verdict] = retrying(partial(add_together, [waiting.candidate]))
                 except Exception as error:  # noqa: BLE001 - raised by `add` to whoever brought it
                     waiting.error = error
 
@@ -199,7 +199,7 @@ class Index:
             waiting.verdict = verdict
 
 
-def _retrying(work: Callable[[], Done]) -> Done:
+def retrying(work: Callable[[], Done]) -> Done:
     """Does ``work`` again when the database undid it for somebody else's sake (deadlock, lock time-out)."""
     for attempt in range(_TRIES):
         try:
@@ -272,7 +272,7 @@ def _verdict(
             return Verdict(Finding.DUPLICATE, first.key)
         misfit = Reason.SAME_UID_OTHER_CONTENT, "an object with this SOP Instance UID and other content is stored"
     if misfit is None:
-        raise OperationalError("the object that was in the way is gone")  # tried again by `_retrying`
+        raise OperationalError("the object that was in the way is gone")  # tried again by `retrying`
     return _conflict(candidate, *misfit)
 
 
@@ -504,7 +504,7 @@ def _add_up(cursor: CursorWrapper, table: str, counts: Mapping[int, int], *other
     """Adds to ``instance_count`` by row id. Rows are locked in the order of their ids (see `_places`).
 
     Who joins a commit brings its rows in another statement: where that closes a circle, PostgreSQL ends one of the two
-    transactions, and `_retrying` does it again.
+    transactions, and `retrying` does it again.
     """
     those = ", ".join(["%s"] * len(counts))
     if len(counts) > 1 and cursor.db.features.has_select_for_update:

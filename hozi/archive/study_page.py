@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 
-from hozi.accounts.authorise import Who, reach
+from hozi.accounts.authorise import Who, may, reach
 from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.models import Correction, ExceptionCase, Instance, Series, Study
@@ -44,7 +44,10 @@ class PatientBlock:
 
 @dataclass(frozen=True, slots=True)
 class StudyHead:
-    """What a study is. ``modalities``: those of its series, sorted. ``changed_at``: the last arrival or correction."""
+    """What a study is. ``modalities``: those of its series, sorted. ``changed_at``: the last arrival or correction.
+
+    ``open_exceptions``: how many about it wait, as far as whoever asks may see exceptions.
+    """
 
     pk: int
     uid: str
@@ -224,8 +227,15 @@ def _head(who: Who, study: Study) -> StudyHead:
         received_at=study.received_at,
         last_received_at=told["last"] or study.received_at,
         changed_at=study.changed_at,
-        open_exceptions=ExceptionCase.objects.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count(),
+        open_exceptions=_waiting(who, study),
     )
+
+
+def _waiting(who: Who, study: Study) -> int:
+    """How many exceptions about the study wait, for those who may see any, and all of the study."""
+    if not may(who, "exceptions.see") or reaching.by_series(reach(who, SEE)):
+        return 0
+    return ExceptionCase.objects.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count()
 
 
 # Series and objects, page by page ---------------------------------------------------------------------
@@ -324,10 +334,15 @@ def _key(row: Series | Instance) -> str:
 
 def history(who: Who, pk: int) -> list[Happened]:
     """What has happened to the study, the latest first, at most some hundred lines: arrivals (each device together),
-    corrections of it and of its patient and what is in it, and exceptions about it.
+    corrections of it and of its patient and what is in it, and exceptions about it, for those who may see any.
+
+    Of whom a part of the study is hidden, hears only of corrections of what they see.
     """
     study = study_of(who, SEE, pk)
-    lines = [*_arrivals(study), *_corrections(study), *_exceptions(study)]
+    lines = list(_corrections(who, study))
+    if not reaching.by_series(reach(who, SEE)):
+        lines += _arrivals(study)
+        lines += _exceptions(study) if may(who, "exceptions.see") else ()
     return sorted(lines, key=lambda line: line.until or line.at, reverse=True)[:_MOST_HISTORY]
 
 
@@ -337,9 +352,9 @@ def _arrivals(study: Study) -> Iterator[Happened]:
         yield Happened(came.first, what, came.actor, came.address, came.count, came.last)
 
 
-def _corrections(study: Study) -> Iterator[Happened]:
-    inside = Series.objects.filter(study=study, uid=OuterRef("uid"))
-    objects = Instance.objects.filter(series__study=study, uid=OuterRef("uid"))
+def _corrections(who: Who, study: Study) -> Iterator[Happened]:
+    inside = _series(who, study).filter(uid=OuterRef("uid"))
+    objects = Instance.objects.filter(series__in=_series(who, study), uid=OuterRef("uid"))
     made = Correction.objects.filter(
         Q(level="PATIENT", uid=str(study.patient_id))
         | Q(level="STUDY", uid=study.uid)
@@ -393,7 +408,8 @@ def other_studies(who: Who, pk: int, *, most: int = 20) -> tuple[list[OtherStudy
     others = Study.objects.filter(reaching.studies(reach(who, SEE)), patient=study.patient).exclude(pk=study.pk)
     rows = list(others.order_by("-date", "-pk")[:most])
     modalities: dict[int, set[str]] = {}
-    for owner, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality").distinct():
+    series = Series.objects.filter(reaching.series(reach(who, SEE)), study__in=rows)
+    for owner, modality in series.values_list("study_id", "modality").distinct():
         modalities.setdefault(owner, set()).add(modality)
     lines = [
         OtherStudy(row.pk, row.date, row.description, tuple(sorted(modalities.get(row.pk, set()) - {""})), row.facility)

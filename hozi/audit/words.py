@@ -87,6 +87,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("start", _("Archive started"), Code.APPLICATION_ACTIVITY, Type.APPLICATION_START),
     Kind("stop", _("Archive stopped"), Code.APPLICATION_ACTIVITY, Type.APPLICATION_STOP),
     Kind("application", _("Archive"), Code.APPLICATION_ACTIVITY),
+    Kind("verified", _("Looked whether the audit is whole"), Code.AUDIT_LOG_USED, actions="E"),
     Kind("audit", _("Read the audit"), Code.AUDIT_LOG_USED),
 )
 """Every kind; of several that fit, the first says most."""

@@ -130,6 +130,14 @@ def test_later_corrections_of_the_patient_reach_what_was_taken_in(desk: Desk) ->
     assert given(SECOND).PatientName == given(FIRST).PatientName == "Chikomba^Rutendo"
 
 
+def test_what_was_taken_in_and_comes_again_is_the_same_object(desk: Desk) -> None:
+    told = {"SOPInstanceUID": SECOND, "PatientID": "E-1000"}
+    desk.brings(**told)
+    desk.takes_in("same-patient")
+    desk.brings(**told)
+    assert (desk.case.state, desk.case.count, Instance.objects.count()) == ("resolved", 1, 2) and sound()
+
+
 def test_it_can_be_taken_in_as_a_study_of_its_own(desk: Desk) -> None:
     desk.brings(SOPInstanceUID=SECOND, PatientID="E-1000", PatientName="Other^Patient")
     before = rows()

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from hozi.accounts.authorise import Denied
+from hozi.accounts.authorise import Denied, Held, Scope, Who
 from hozi.archive import correct, study_page
 from hozi.archive.models import Instance, Series, StoredObject, Study
 from hozi.archive.study_page import SEE, history, instance_lines, open_study, other_studies, series_lines
@@ -116,6 +116,28 @@ def test_it_tells_of_exceptions_about_it(study: Study, counter: Counter, tmp_pat
     line = history(RADIOGRAPHER, study.pk)[0]
     assert (line.what, line.actor, line.in_force) == ("exception", "clerk", True)
     assert line.reason == "The study is in the archive under another patient."
+
+
+def test_who_sees_a_part_of_a_study_hears_only_of_that(counter: Counter, tmp_path: Path) -> None:
+    told = {"StudyInstanceUID": STUDY}
+    write(tmp_path / "a" / "1.dcm", **told, SeriesInstanceUID=f"{SERIES}.1", Modality="CT")
+    write(tmp_path / "a" / "2.dcm", **told, SeriesInstanceUID=f"{SERIES}.2", Modality="SR")
+    counter.bring(tmp_path / "a")
+    for series in (1, 2):
+        correct.edit(
+            "SERIES", f"{SERIES}.{series}", {tag_of("SeriesDescription"): ["x"]}, reason=f"r{series}", actor="a"
+        )
+    permissions = frozenset(["studies.find", "exceptions.see"])
+    who = Who("person", "x", "", (Held(permissions, Scope(facility="MAIN", modality="CT")),), 1)
+    study = Study.objects.get()
+    head = open_study(who, study.pk)
+    assert (head.modalities, head.series_count, head.instance_count) == (("CT",), 1, 1)
+    assert [line.modality for line in series_lines(who, study.pk)] == ["CT"]
+    assert [(line.what, line.reason) for line in history(who, study.pk)] == [("corrected", "r1")]
+    hidden = Series.objects.get(modality="SR")
+    with pytest.raises(NotThere):
+        instance_lines(who, hidden.pk)
+    assert len(history(RADIOGRAPHER, study.pk)) == 3
 
 
 def test_other_studies_of_the_patient_are_those_that_one_may_see(

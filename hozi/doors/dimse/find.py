@@ -82,6 +82,7 @@ def _audit(session: Session, query: Query, count: int, outcome: Outcome) -> None
             actor=session.permit.name,
             address=session.address,
             outcome=outcome,
+            facility=session.permit.facility,
             detail={"level": query.level, "model": query.model, "keys": keys, "matches": count},
         )
     )

@@ -102,7 +102,17 @@ def _identified(permit: Permit, identity: UserIdentity | None) -> bool:
 
 def _record_wrong_identity(permit: Permit, peer: Peer) -> None:
     detail = {"type": "110126", "reason": "user identity"}
-    record(Entry(Code.SECURITY_ALERT, "E", permit.name, Outcome.MINOR_FAILURE, address=peer.address, detail=detail))
+    record(
+        Entry(
+            Code.SECURITY_ALERT,
+            "E",
+            permit.name,
+            Outcome.MINOR_FAILURE,
+            address=peer.address,
+            facility=permit.facility,
+            detail=detail,
+        )
+    )
 
 
 class Service:

@@ -82,6 +82,7 @@ class Session:
                 Outcome.MINOR_FAILURE,
                 address=self.address,
                 object_uid=message.command.affected_sop_instance or "",
+                facility=self.permit.facility,
                 detail={"status": f"{code:04X}", "reason": comment},
             )
         )

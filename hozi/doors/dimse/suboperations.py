@@ -87,8 +87,17 @@ def selection(session: Session, message: Message) -> Selection:
 def _record_withheld(session: Session, level: str, count: int) -> None:
     """Somebody asked for what they do not reach: to them it is not there, but it was asked for."""
     detail = {"retrieve": level, "reason": "out of reach", "objects": count}
-    outcome = Outcome.MINOR_FAILURE
-    record(Entry(Code.SECURITY_ALERT, "R", session.permit.name, outcome, address=session.address, detail=detail))
+    record(
+        Entry(
+            Code.SECURITY_ALERT,
+            "R",
+            session.permit.name,
+            Outcome.MINOR_FAILURE,
+            address=session.address,
+            facility=session.permit.facility,
+            detail=detail,
+        )
+    )
 
 
 @dataclass
@@ -262,6 +271,7 @@ class Trail:
                 issuer=holding.issuer,
                 patient_id=holding.patient_id,
                 study_uid=study,
+                facility=holding.facility,
                 detail={"receiver": self._receiver, "sent": good, "failed": bad},
             )
             for study, (holding, good, bad) in self._studies.items()

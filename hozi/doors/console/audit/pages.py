@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -76,6 +77,7 @@ def _listed(request: Request, form: Search, question: Question, found: Page) -> 
 def row(request: Request, number: int) -> HttpResponse:
     """One row, with where it stands in the chain."""
     line = search.one(number, **by(request))
+    chained = search.place(line.id)
     context = {
         "place": "audit",
         "line": line,
@@ -83,7 +85,8 @@ def row(request: Request, number: int) -> HttpResponse:
         "action": words.ACTIONS.get(line.action, line.action),
         "outcome": words.OUTCOMES.get(line.outcome, line.outcome),
         "meaning": [(code, words.MEANING.get(code, "")) for code in (line.code, line.type) if code],
-        "chained": search.place(line.id),
+        "chained": chained,
+        "chained_day": date.fromisoformat(chained.day) if chained else None,
         "message": message.message(line),
     }
     return render(request, "console/audit/row.html", context)
