@@ -169,8 +169,8 @@ def _deciding(who: Who, pk: int, note: str, version: int, state: str = State.OPE
     """The exception, for this transaction alone."""
     if not note.strip():
         raise Refused("Say why: whoever looks at it later will ask.", field="note")
-    if len(note) > _LONGEST_NOTE:
-        raise Refused(f"At most {_LONGEST_NOTE} characters.", field="note")
+    if len(note) > _LONGEST_NOTE or "\0" in note:
+        raise Refused(f"At most {_LONGEST_NOTE} characters, all of them readable.", field="note")
     case_of(who, pk, PERMISSION)
     with transaction.atomic():
         case = ExceptionCase.objects.select_for_update().get(pk=pk)

@@ -148,7 +148,7 @@ def cases(
     rows = _within(who).filter(state=State.RESOLVED if decided else State.OPEN)
     for field, wanted in (("reason", reason), ("actor", device), ("facility", facility)):
         if wanted:
-            rows = rows.filter(**{field: wanted})
+            rows = rows.filter(**{field: wanted.replace("\0", "")})  # which no database keeps
     if study is not None:
         rows = rows.filter(study_uid=study_of(who, SEE, study).uid)
     if after:

@@ -15,6 +15,7 @@ from django.db.models import CharField, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 
 from hozi.accounts.authorise import Reach, Scope
+from hozi.archive import comparisons as comparisons
 from hozi.archive.models import Correction, Instance, Referral, Series, Study
 from hozi.core.dicom import names
 

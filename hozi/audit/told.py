@@ -32,6 +32,6 @@ def acts(*types: Type) -> Iterator[Told]:
 def last_check(name: str) -> Told | None:
     """The last event that says how the check of that name (``detail["check"]``) ended; None when it never ran."""
     kind = Type.SECURITY_CONFIGURATION.value
-    rows = Event.objects.filter(code=Code.SECURITY_ALERT, type=kind, detail__check=name).order_by("-pk")
+    rows = Event.objects.filter(code=Code.SECURITY_ALERT, type=kind, detail__check=name).order_by("-at", "-pk")
     row = rows.values_list("at", "action", "detail").first()
     return Told(*row) if row else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from hozi.accounts import authorise, emergency
@@ -282,3 +284,27 @@ def test_the_log_is_read_page_by_page_the_newest_first(radiologist: int, protect
     first = emergency.log(asks(protector), limit=3)
     then = emergency.log(asks(protector), before=first[-1].id, limit=3)
     assert [entry.id for entry in (*first, *then)] == numbers[::-1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_clicks_at_the_same_moment_one_opens(radiologist: int) -> None:
+    start, ends = threading.Barrier(2), []
+
+    def click() -> None:
+        start.wait()
+        try:
+            opened(radiologist)
+            ends.append("opened")
+        except Refused:
+            ends.append("refused")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=click) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["opened", "refused"]
+    assert EmergencyAccess.objects.count() == 1
+    assert Event.objects.filter(detail__type="110127", outcome=0).count() == 1

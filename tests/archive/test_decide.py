@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -256,6 +259,30 @@ def test_of_two_who_decide_at_once_the_second_is_told(desk: Desk) -> None:
         take_in(ADMINISTRATOR, desk.case.pk, way="as-own", note="n", version=1)
 
 
+def test_of_two_who_decide_at_the_very_same_moment_one_is_told(desk: Desk) -> None:
+    desk.brings(SOPInstanceUID=SECOND, PatientID="E-1000")
+    pk, together, ends = desk.case.pk, threading.Barrier(2), []
+
+    def decides(act: Callable[..., object]) -> None:
+        together.wait()
+        try:
+            act(ADMINISTRATOR, pk, note="n", version=1)
+            ends.append("done")
+        except Changed:
+            ends.append("told")
+        finally:
+            connection.close()
+
+    acts: list[Callable[..., object]] = [discard, lambda *a, **more: take_in(*a, way="as-own", **more)]
+    threads = [threading.Thread(target=decides, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["done", "told"] and sound()
+    assert Instance.objects.count() == (2 if desk.case.decision == "taken-as-own" else 1)
+
+
 def test_what_comes_again_is_to_be_decided_again_unless_it_was_taken_in(desk: Desk) -> None:
     desk.brings(SOPInstanceUID=SECOND, PatientID="E-1000")
     discard(ADMINISTRATOR, desk.case.pk, note="n", version=1)
@@ -270,7 +297,7 @@ def test_what_comes_again_is_to_be_decided_again_unless_it_was_taken_in(desk: De
 
 def test_every_decision_needs_a_reason_and_is_in_the_audit(desk: Desk) -> None:
     desk.brings(SOPInstanceUID=SECOND, PatientID="E-1000")
-    for wrong in ("", "  ", "x" * 501):
+    for wrong in ("", "  ", "x" * 501, "a\0b"):
         with pytest.raises(Refused) as refused:
             desk.takes_in("as-own", wrong)
         assert refused.value.field == "note"

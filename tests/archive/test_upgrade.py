@@ -26,7 +26,8 @@ patient = tables.get_model("archive", "Patient").objects.create(
 tables.get_model("archive", "NameWord").objects.create(patient=patient, word="banda", sound="B530")
 for uid in ("1.2.3", "1.2.4"):
     tables.get_model("archive", "Study").objects.create(
-        uid=uid, patient=patient, facility="MAIN", received_at=timezone.now(), changed_at=timezone.now()
+        uid=uid, patient=patient, facility="MAIN", received_at=timezone.now(), changed_at=timezone.now(),
+        referring="Ncube^Sipho^^Dr",
     )
 """
 NEW = """
@@ -51,6 +52,32 @@ def run(script: str, url: str, home: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+REACHED = """
+import django
+django.setup()
+from django.core.management import call_command
+
+call_command("migrate", verbosity=0)
+from hozi.accounts.authorise import Reach, Scope
+from hozi.archive.models import Study
+from hozi.archive.reach import studies
+
+for scope in (
+    Scope(referring=frozenset({"ncube^sipho"})), Scope(referring=frozenset({"moyo^tendai"})), Scope(facility="MAIN"),
+    Scope(facility="MAIN", department="RAD"), Scope(deidentified=True),
+):
+    print(Study.objects.filter(studies(Reach((scope,)))).count())
+"""
+
+
+@pytest.mark.database
+def test_studies_from_before_are_seen_by_their_referrers_and_not_by_who_sees_less_than_a_facility(
+    own_database: str, tmp_path: Path
+) -> None:
+    run(OLD, own_database, tmp_path)
+    assert run(REACHED, own_database, tmp_path).split() == ["2", "0", "2", "0", "0"]
 
 
 @pytest.mark.database

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
+from ninja.operation import Operation
 from ninja.security import APIKeyCookie, HttpBearer
 
 from hozi.accounts import authorise, tokens
 from hozi.accounts.authorise import Denied, Who
 from hozi.accounts.permissions import BY_KEY
+from hozi.core.errors import Refused
 from hozi.core.pace import Bucket
 from hozi.doors.api.schemas import Problem
 from hozi.doors.http import second_factor, shift
@@ -49,20 +52,28 @@ class FactorMissing(Denied):
     """Whoever is signed in must set up a second factor before anything else."""
 
 
+@dataclass
+class Route:
+    """What a route needs (one of these permissions), and the parameters that its address may have."""
+
+    needs: tuple[str, ...]
+    parameters: frozenset[str] = frozenset()
+
+
 class Token(HttpBearer):
     """Lets in whoever shows a bearer token that works, and holds one of the permissions."""
 
     openapi_name = "token"
     openapi_description = "A token: `hozi user token`, or *My account* in the console."
 
-    def __init__(self, needs: tuple[str, ...]) -> None:
+    def __init__(self, route: Route) -> None:
         super().__init__()
-        self.needs = needs
+        self.route = route
 
     def authenticate(self, request: HttpRequest, token: str) -> Who | None:
         """Who asks; None when the token does not work (any more, or from there)."""
         who = tokens.of_token(token, address_of(request))
-        return None if who is None else _let_in(request, who, self.needs)
+        return None if who is None else _let_in(request, who, self.route)
 
 
 class Session(APIKeyCookie):
@@ -70,9 +81,9 @@ class Session(APIKeyCookie):
 
     param_name = settings.SESSION_COOKIE_NAME
 
-    def __init__(self, needs: tuple[str, ...]) -> None:
+    def __init__(self, route: Route) -> None:
         super().__init__(csrf=True)
-        self.needs = needs
+        self.route = route
         self.openapi_name = "session"
 
     def __call__(self, request: HttpRequest) -> Who | None:
@@ -89,7 +100,7 @@ class Session(APIKeyCookie):
         request.who = who  # type: ignore[attr-defined]
         if second_factor.is_missing(request):
             raise FactorMissing("Set up a second factor in the console first")
-        return _let_in(request, who, self.needs)
+        return _let_in(request, who, self.route)
 
 
 class Area:
@@ -122,16 +133,19 @@ class Area:
         if not needs or not all(key == ANYBODY or key in BY_KEY for key in needs):
             raise ValueError(f"{method} {path}: a route needs a permission that is there, or ANYBODY")
 
+        route = Route(needs)
+
         def enter(view: View) -> View:
             self.router.api_operation(
                 [method],
                 path,
-                auth=[Token(needs), Session(needs)],
+                auth=[Token(route), Session(route)],
                 response=answers | dict.fromkeys(PROBLEMS, Problem),
                 operation_id=view.__name__,
                 summary=_first_line(view),
                 openapi_extra={"x-permissions": list(needs), **(extra or {})},
             )(view)
+            route.parameters = _parameters(self.router.path_operations[path].operations[-1])
             return view
 
         return enter
@@ -142,12 +156,21 @@ def address_of(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR") or "")
 
 
-def _let_in(request: HttpRequest, who: Who, needs: tuple[str, ...]) -> Who:
+def _parameters(operation: Operation) -> frozenset[str]:
+    """What may stand behind the question mark."""
+    models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
+    return frozenset(name for model in models for name in getattr(model, "__ninja_flatten_map__", model.model_fields))
+
+
+def _let_in(request: HttpRequest, who: Who, route: Route) -> Who:
     request.who = who  # type: ignore[attr-defined]
     if _bucket(who.actor).take() is None:
         raise TooFast
-    if ANYBODY not in needs and not any(authorise.may(who, permission) for permission in needs):
-        raise Denied(" / ".join(needs))
+    if ANYBODY not in route.needs and not any(authorise.may(who, permission) for permission in route.needs):
+        raise Denied(" / ".join(route.needs))
+    # A filter with a slip in its name must not read as none.
+    if unknown := sorted(set(request.GET) - route.parameters):
+        raise Refused("There is no such parameter", field=unknown[0][:64])
     return who
 
 

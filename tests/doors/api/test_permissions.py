@@ -109,7 +109,7 @@ def _unguarded(api: NinjaAPI) -> list[str]:
         f"{operation.methods} {path}"
         for path, operation in _operations(api)
         if [type(callback) for callback in operation.auth_callbacks] != [Token, Session]
-        or any(not callback.needs for callback in operation.auth_callbacks)  # type: ignore[attr-defined]
+        or any(not callback.route.needs for callback in operation.auth_callbacks)  # type: ignore[attr-defined]
     ]
 
 
@@ -134,7 +134,7 @@ def test_a_route_that_asks_for_none_is_found() -> None:
 
 def test_every_route_asks_for_the_permission_that_was_decided(api: NinjaAPI) -> None:
     asked = {
-        str(operation.operation_id): " ".join(operation.auth_callbacks[0].needs)  # type: ignore[attr-defined]
+        str(operation.operation_id): " ".join(operation.auth_callbacks[0].route.needs)  # type: ignore[attr-defined]
         for _, operation in _operations(api)
     }
     assert asked == NEEDS

@@ -198,3 +198,15 @@ def test_who_saw_the_patient_is_one_click_away_for_those_who_read_the_audit(stud
     assert fields == {"issuer": "MAIN", "patient_id": "E-0001"}
     answer = client.post(form[0], fields, follow=True)
     assert "rradiologist" in answer.content.decode() and "E-0001" not in answer.redirect_chain[-1][0]
+
+
+def test_numbers_in_addresses_that_no_row_has_are_not_there(study: Study, signed_in: SignedIn) -> None:
+    client, series = signed_in("pacs_admin"), Series.objects.all()[0]
+    huge = "9" * 40
+    for url in (f"/studies/{huge}/", f"/series/{huge}/", f"/objects/{huge}/picture/", f"/exceptions/{huge}/"):
+        assert client.get(url).status_code == 404, url
+    for after in (f"{huge}.1", f"1.{huge}", f"-{huge}.{huge}", "%00", "1.1.1", ".", "١.١"):
+        assert client.get(f"/studies/{study.pk}/series/?after={after}").status_code in (200, 404), after
+        assert client.get(f"/series/{series.pk}/?after={after}").status_code in (200, 404), after
+    for query in ("device=%00", f"study={huge}", "study=%D9%A1", "reason=%00x", f"after={huge}", "facility=%00"):
+        assert client.get(f"/exceptions/?{query}").status_code in (200, 404), query
