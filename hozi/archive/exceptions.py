@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from hozi.archive.models import ExceptionCase
 
@@ -19,17 +20,29 @@ TAKEN: Final = "taken"
 
 #: What each reason means, in the words of the people who read the list.
 IN_WORDS: dict[str, str] = {
-    Reason.SAME_UID_OTHER_CONTENT: "An object with the same SOP Instance UID but other content is in the archive.",
-    Reason.STUDY_OF_OTHER_PATIENT: "The study is in the archive under another patient.",
-    Reason.SERIES_OF_OTHER_STUDY: "The series is in the archive under another study.",
-    Reason.CONTRADICTS_COMMAND: "The dataset says something else than the message that brought it.",
-    Reason.UNREADABLE: "The dataset does not follow the DICOM encoding, or exceeds a limit.",
-    Reason.INVALID_IDENTIFIERS: "The dataset lacks a UID that it must have, or one of them is not a valid UID.",
-    Reason.INTERRUPTED: "The transfer broke off when the server stopped; the sender was never told that it is safe.",
-    Reason.PATIENT_DIFFERS: "The patient number is known with another name or birth date.",
-    Reason.EXECUTABLE_PREAMBLE: "The file began with an executable program in front of the image; it was left out.",
-    Reason.STUDY_OF_OTHER_FACILITY: "A device of one facility brought a series of another facility's study.",
-    Reason.UNEXPLAINED: "It lay in quarantine when the database was lost that knew why; nothing wrong is seen with it.",
+    Reason.SAME_UID_OTHER_CONTENT: gettext_noop(
+        "An object with the same SOP Instance UID but other content is in the archive."
+    ),
+    Reason.STUDY_OF_OTHER_PATIENT: gettext_noop("The study is in the archive under another patient."),
+    Reason.SERIES_OF_OTHER_STUDY: gettext_noop("The series is in the archive under another study."),
+    Reason.CONTRADICTS_COMMAND: gettext_noop("The dataset says something else than the message that brought it."),
+    Reason.UNREADABLE: gettext_noop("The dataset does not follow the DICOM encoding, or exceeds a limit."),
+    Reason.INVALID_IDENTIFIERS: gettext_noop(
+        "The dataset lacks a UID that it must have, or one of them is not a valid UID."
+    ),
+    Reason.INTERRUPTED: gettext_noop(
+        "The transfer broke off when the server stopped; the sender was never told that it is safe."
+    ),
+    Reason.PATIENT_DIFFERS: gettext_noop("The patient number is known with another name or birth date."),
+    Reason.EXECUTABLE_PREAMBLE: gettext_noop(
+        "The file began with an executable program in front of the image; it was left out."
+    ),
+    Reason.STUDY_OF_OTHER_FACILITY: gettext_noop(
+        "A device of one facility brought a series of another facility's study."
+    ),
+    Reason.UNEXPLAINED: gettext_noop(
+        "It lay in quarantine when the database was lost that knew why; nothing wrong is seen with it."
+    ),
 }
 
 
