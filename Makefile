@@ -6,7 +6,7 @@
 #   make PYTHON=python3.13 …  with that Python (after `rm -r .venv`)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-postgresql bench torture soak lint check docs lock
+.PHONY: help install run demo texts test test-postgresql bench torture soak lint check docs lock
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST := .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist worksteal
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    check style, types and layers"
 	@echo "make check   lint and test"
 	@echo "make docs    write anew the pages that are made from the code"
+	@echo "make texts   take new texts over into the translations"
 	@echo "make lock    write anew the locked requirements (LOCK_ARGS=--upgrade: newest versions)"
 	@echo "make torture kill the archive again and again while it stores (ROUNDS=20: so often)"
 	@echo "make soak    a day's work in ten minutes, and a watch on what must not grow (SECONDS=600: so long)"
@@ -58,6 +59,9 @@ lint: .venv/ready-dev
 
 check: lint test
 
+texts: .venv/ready-dev
+	.venv/bin/python docs/develop/take_texts.py
+
 docs: .venv/ready-dev
 	.venv/bin/python docs/develop/make_settings.py
 	.venv/bin/python docs/develop/make_conformance.py
@@ -66,13 +70,14 @@ lock: .venv/ready-dev
 	$(UV_LOCK) --extra build --output-file requirements.txt pyproject.toml
 	$(UV_LOCK) --extra build --extra dev --constraints requirements.txt --output-file requirements-dev.txt pyproject.toml
 
-# What browsers load: what npm fetched, and what lies in the console's own folder.
-BROWSERS := $(shell find hozi/doors/console/static hozi/doors/console/icons.txt -type f 2>/dev/null)
+# What browsers load: what npm fetched, and what lies in the console's own folder; and what it says in other languages.
+BROWSERS := $(shell find hozi/doors/console/static hozi/doors/console/icons.txt hozi/locale/*/LC_MESSAGES/*.po -type f \
+  2>/dev/null)
 
 .venv/ready: .venv/fetched .venv/installed .venv/collected
 	@touch $@
 
-.venv/collected: .venv/installed .venv/fetched hozi/settings.py hozi/doors/cli/assets.py $(BROWSERS)
+.venv/collected: .venv/installed .venv/fetched hozi/settings.py hozi/doors/cli/assets.py hozi/doors/cli/tongues.py $(BROWSERS)
 	.venv/bin/python -m hozi assets
 	@touch $@
 

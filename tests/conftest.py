@@ -37,7 +37,11 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "hozi.settings"
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from hozi.doors.cli.tongues import compiled  # noqa: E402
+
 django.setup()
+# Pages in other languages do not depend on whether somebody has run `hozi assets` since the last change.
+compiled(Path(settings.LOCALE_PATHS[0]))
 # Not left in the environment: a worker process that inherited it would load the settings before it reads this file.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 if not DATABASE_URL:

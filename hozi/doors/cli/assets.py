@@ -2,6 +2,7 @@
 
 npm has put what others made into `frontend/node_modules`. Of that, this takes what pages use, without the comments
 that point at files which are not there; makes one file of the icons; and collects all, compressed, for the server.
+It makes the translations ready, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import typer
 from hozi.core.errors import Refused
 from hozi.doors.cli.output import AsJson, say, say_json
 from hozi.doors.cli.prepare import load
+from hozi.doors.cli.tongues import compiled
 
 TAKEN: Final = {
     "vendor/alpine.min.js": "@alpinejs/csp/dist/cdn.min.js",
@@ -59,12 +61,24 @@ def assets(as_json: AsJson = False) -> None:
         fresh.replace(made)
     call_command("collectstatic", clear=True, interactive=False, verbosity=0)
     made.touch()
+    languages = len(compiled(Path(settings.LOCALE_PATHS[0])))
     files = [path for path in Path(settings.STATIC_ROOT).rglob("*") if path.suffix not in (".br", ".gz")]
     count = sum(path.is_file() for path in files)
     if as_json:
-        say_json({"ok": True, "files": count, "icons": len(names), "folder": str(settings.STATIC_ROOT)})
+        say_json(
+            {
+                "ok": True,
+                "files": count,
+                "icons": len(names),
+                "languages": languages,
+                "folder": str(settings.STATIC_ROOT),
+            }
+        )
     else:
-        say(f"The console's files are ready: {count} files, {len(names)} icons among them as one.")
+        say(
+            f"The console's files are ready: {count} files, {len(names)} icons among them as one;"
+            f" {languages} languages beside English."
+        )
 
 
 def make(packages: Path, icons: list[str], folder: Path) -> None:

@@ -9,29 +9,30 @@ from typing import Final
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import escape
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop as later
 
 SAID: Final = {
-    400: (later("That was not understood"), later("Go back, load the page again and try once more.")),
+    400: (gettext_noop("That was not understood"), gettext_noop("Go back, load the page again and try once more.")),
     403: (
-        later("This is not open to you"),
-        later("If your work needs it, ask the administrator of this archive. If you have just signed in, try again."),
+        gettext_noop("This is not open to you"),
+        gettext_noop(
+            "If your work needs it, ask the administrator of this archive. If you have just signed in, try again."
+        ),
     ),
-    404: (later("There is nothing here"), later("It may have been removed, or it is not open to you.")),
-    405: (later("This cannot be done here"), later("Go back and try another way.")),
-    408: (later("It took too long to arrive"), later("The connection may be slow or broken. Try again.")),
-    411: (later("Its length is missing"), later("Send it with a Content-Length.")),
-    413: (later("That is too large"), later("Send a smaller file, or fewer at once.")),
-    414: (later("That address is too long"), later("Go back and choose less at once.")),
-    429: (later("Too much at once"), later("Wait a moment, then try again.")),
-    431: (later("The browser said too much"), later("Delete this site's cookies, then try again.")),
+    404: (gettext_noop("There is nothing here"), gettext_noop("It may have been removed, or it is not open to you.")),
+    405: (gettext_noop("This cannot be done here"), gettext_noop("Go back and try another way.")),
+    408: (gettext_noop("It took too long to arrive"), gettext_noop("The connection may be slow or broken. Try again.")),
+    411: (gettext_noop("Its length is missing"), gettext_noop("Send it with a Content-Length.")),
+    413: (gettext_noop("That is too large"), gettext_noop("Send a smaller file, or fewer at once.")),
+    414: (gettext_noop("That address is too long"), gettext_noop("Go back and choose less at once.")),
+    429: (gettext_noop("Too much at once"), gettext_noop("Wait a moment, then try again.")),
+    431: (gettext_noop("The browser said too much"), gettext_noop("Delete this site's cookies, then try again.")),
     500: (
-        later("Something went wrong here"),
-        later("It is in the log. If it happens again, tell the administrator the number below."),
+        gettext_noop("Something went wrong here"),
+        gettext_noop("It is in the log. If it happens again, tell the administrator the number below."),
     ),
-    503: (later("Too busy at the moment"), later("Wait a moment, then try again.")),
+    503: (gettext_noop("Too busy at the moment"), gettext_noop("Wait a moment, then try again.")),
 }
 """What each status means to a person, and what to do about it."""
 
