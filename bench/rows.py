@@ -175,7 +175,7 @@ def _audit(suffix: str, on: str, *, postgresql: bool) -> Iterator[Row]:
         name,
         (
             *(limit(f"{name}-{one}", work.format(one), "nothing", "ms", 200, 50) for one in audit.QUESTIONS),
-            limit(f"{name}-record", f"what one row costs its writer, of 64 together, {on}", "nothing", "µs", 40, 20),
+            limit(f"{name}-record", f"what one row costs its writer, of 64 together, {on}", "nothing", "µs", 60, 20),
         ),
         partial(audit.search_full, postgresql=postgresql),
     )

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from hozi.doors.http.bridge import Bridge
     from hozi.settings import Settings
 
-HEAD_SECONDS: Final = 10
-"""A request's head, and the next one on an open connection, must come within so many seconds."""
+HEAD_SECONDS: Final = 30
+"""A request's head, and the next one on an open connection, must come within so many seconds.
+
+Long enough that somebody who reads a page and goes on needs no new connection: on a slow link one costs seconds.
+"""
 
 CONNECTIONS: Final = 4096
 """Open at the same time, for each process; more wait in the system's queue."""

@@ -133,6 +133,15 @@ def test_rows_of_other_facilities_are_not_there(signed_in: SignedIn) -> None:
     assert "theirs" not in send(client, "/audit/", patient_id="P-4711")
 
 
+def test_what_a_person_did_is_one_click_from_their_page(signed_in: SignedIn) -> None:
+    client = signed_in("dpo")
+    [url] = set(re.findall(r'href="(/people/\d+/)"', page(client, "/people/")))
+    [actor] = re.findall(r'name="actor" value="([^"]+)"', page(client, url))
+    record(opened(actor, "P-1"), opened("olga", "P-2"))
+    text = send(client, "/audit/", actor=actor)
+    assert "P-1" in text and "P-2" not in text
+
+
 # Files ---------------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,8 @@ if __name__ == "__main__":
     settings = load()
     from hozi.doors.http import bridge
 
-    bridge.UNREAD_SECONDS = 4.0  # not the half minute that people on slow links get
+    # Not the half minute that people on slow links get.
+    bridge.UNREAD_SECONDS, web.HEAD_SECONDS = 4.0, 3
     open_home(settings)
     file = run_folder(settings) / "web.json"
 
