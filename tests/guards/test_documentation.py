@@ -18,7 +18,7 @@ ROW = re.compile(r"^\| ([A-Za-z0-9_.@/-]+)(?:\[[a-z]+\])? \|", re.MULTILINE)
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bHOZI_[A-Z][A-Z_]*[A-Z]\b")
-TEST_VARIABLES = {"HOZI_TEST_ALL", "HOZI_TEST_DATABASE_URL", "HOZI_CORPUS"}
+TEST_VARIABLES = {"HOZI_TEST_ALL", "HOZI_TEST_DATABASE_URL", "HOZI_CORPUS", "HOZI_TEST_PICTURES"}
 
 
 def test_the_page_of_settings_is_current() -> None:

@@ -21,12 +21,13 @@ Text = str | tuple[str, ...]
 Said = dict[tuple[str | None, Text], tuple[str, ...]]
 
 WHOLE = re.compile(
-    r"doors/console/(borrowed|navigation|entry|middleware|templatetags/console)\.py"
+    r"doors/console/(borrowed|navigation|entry|studies|study|exceptions|middleware|needs|templatetags/console)\.py"
     r"|doors/http/pages\.py"
     r"|doors/console/templates/(account|mfa|allauth)/.*"
-    r"|doors/console/templates/console/(bare|base|entrance|enter|settle|languages|link_ended|no_account|refused)\.html"
+    r"|doors/console/templates/console/(home|studies|study|exceptions)/.*"
+    r"|doors/console/templates/console/[a-z_]+\.html"
 )
-"""What is translated whole, into every language: signing in, the frame of all pages."""
+"""What is translated whole, into every language: signing in, the frame of all pages, Home, studies, exceptions."""
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|\{\w*\}")
 _TAG = re.compile(r"<[^>]*>?|&\w+;")
