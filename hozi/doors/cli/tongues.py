@@ -6,9 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import PoFileError, read_po
-
 from hozi.core.errors import Refused
 
 
@@ -24,6 +21,10 @@ def _made(source: Path) -> Path:
     target = source.with_suffix(".mo")
     if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
         return target
+    # Only where Hozi is set up: what runs it does not need Babel.
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import PoFileError, read_po
+
     try:
         with source.open("rb") as file:
             catalog = read_po(file, abort_invalid=True)
