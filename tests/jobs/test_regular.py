@@ -69,7 +69,7 @@ def test_no_two_nodes_do_the_same_piece_at_the_same_time(done: list[int]) -> Non
 
 
 def test_often_repeated_work_stays_with_its_node(done: list[int]) -> None:
-    one, two = node(done, "one", 0.01), node(done, "two", 0.01)
+    one, two = node(done, "one", 1), node(done, "two", 1)
     turn(one)
     assert turn(two) > 5
     one.take()
