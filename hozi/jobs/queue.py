@@ -59,6 +59,17 @@ class Claimed:
     owner: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a job stands: ``state`` is waiting, done or failed; ``error`` is that of its last attempt."""
+
+    payload: dict[str, Any]
+    state: str
+    error: str
+    asked_at: datetime
+    due_at: datetime
+
+
 def register(kind: str) -> Callable[[Handler], Handler]:
     """Decorator: that function does the jobs of this kind. It is given the payload and must bear repetition."""
 
@@ -165,9 +176,28 @@ def describe(error: BaseException) -> str:
 
 def trouble(kind: str, **payload: Any) -> str:
     """Why the last attempt of the newest job of that kind and payload failed; empty when it did not."""
-    named = {f"payload__{name}": value for name, value in payload.items()}
-    error = Job.objects.filter(kind=kind, **named).order_by("-pk").values_list("error", flat=True).first()
+    error = _of(kind, payload).order_by("-pk").values_list("error", flat=True).first()
     return error or ""
+
+
+def standing(kind: str, most: int, **payload: Any) -> list[Standing]:
+    """How the newest jobs of that kind and payload stand, the newest first."""
+    rows = _of(kind, payload).order_by("-pk")[:most]
+    return [Standing(row.payload, row.state, row.error, row.created_at, row.due_at) for row in rows]
+
+
+def waits(kind: str, **payload: Any) -> bool:
+    """Whether a job of that kind and payload is still to be done."""
+    return _of(kind, payload).filter(state=Job.State.WAITING).exists()
+
+
+def remember(kind: str, payload: dict[str, Any], **more: Any) -> None:
+    """Adds to the payload of a job in hand, which must be the only one with it: how it ended, for those who ask."""
+    _of(kind, payload).filter(state=Job.State.WAITING).update(payload=payload | more)
+
+
+def _of(kind: str, payload: dict[str, Any]) -> QuerySet[Job]:
+    return Job.objects.filter(kind=kind, **{f"payload__{name}": value for name, value in payload.items()})
 
 
 def sweep(older_than: datetime) -> int:

@@ -110,7 +110,7 @@ def run_part(part: str, settings: Settings, stop: threading.Event, *, as_json: b
         else:
             # Registers the handlers of the jobs that this worker can do.
             from hozi.doors.cli import routine
-            from hozi.doors.dimse import commitment  # noqa: F401
+            from hozi.doors.dimse import commitment, sending  # noqa: F401
             from hozi.jobs import worker
 
             routine.register()

@@ -14,14 +14,15 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from hozi.accounts.authorise import may
-from hozi.archive import study_page, thumbnail
+from hozi.archive import sending, study_page, thumbnail
 from hozi.archive.download import PERMISSION as DOWNLOAD
 from hozi.archive.download import download as downloaded
 from hozi.archive.study_page import LOOK, SEE, StudyHead
 from hozi.archive.tags import tags_of
 from hozi.archive.thumbnail import Thumbnail
 from hozi.core.dicom import syntaxes
-from hozi.core.errors import NotThere, Unavailable
+from hozi.core.errors import NotThere, Refused, Unavailable
+from hozi.doors.console import acts
 from hozi.doors.console.access import Request, action, page
 
 _SERIES: Final = 16
@@ -146,6 +147,37 @@ def download(request: Request, pk: int) -> HttpResponseBase:
     return response
 
 
+@page(sending.PERMISSION, post=sending.PERMISSION)
+def send(request: Request, pk: int) -> HttpResponse:
+    """To which device the study shall be sent, and how it went lately, as a part of its page or as one of its own."""
+    if request.method == "POST":
+        return _ask(request, pk)
+    lines = sending.lately(request.who, pk)
+    context = {
+        "pk": pk,
+        "devices": sending.destinations(request.who),
+        "lines": lines,
+        "waits": any(line.state == "waiting" for line in lines),
+    }
+    if request.headers.get("HX-Request") == "true":
+        return render(request, "console/study/send_part.html", context)
+    context |= _about(request, study_page.head(request.who, pk))
+    return render(request, "console/study/send.html", context)
+
+
+def _ask(request: Request, pk: int) -> HttpResponse:
+    number = _number(request.POST.get("device"))
+    try:
+        device = sending.ask(request.who, pk, number)
+    except NotThere:
+        raise
+    except Refused as refused:
+        return acts.not_done(request, str(refused), "study", pk)
+    if device is None:
+        return acts.done(request, _("This study waits to be sent to that device already."), "study", pk)
+    return acts.done(request, _("The study will be sent to %(device)s.") % {"device": device.name}, "study", pk)
+
+
 def _about(request: Request, head: StudyHead) -> dict[str, Any]:
     """What every page of a study needs."""
     who = request.who
@@ -221,6 +253,7 @@ urlpatterns = [
     path("studies/<int:pk>/series/", series, name="study_series"),
     path("studies/<int:pk>/history/", history, name="study_history"),
     path("studies/<int:pk>/download/", download, name="study_download"),
+    path("studies/<int:pk>/send/", send, name="study_send"),
     path("series/<int:pk>/", one_series, name="series"),
     path("series/<int:pk>/picture/", series_picture, name="series_picture"),
     path("objects/<int:pk>/", elements, name="elements"),

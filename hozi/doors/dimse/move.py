@@ -12,7 +12,7 @@ from hozi.core.dimse.failures import Rejected, Unreachable
 from hozi.core.dimse.requestor import associate
 from hozi.doors.dimse.reach import reach
 from hozi.doors.dimse.session import Session
-from hozi.doors.dimse.suboperations import COULD_NOT_GIVE, GONE, Progress, Trail, selection, send_all
+from hozi.doors.dimse.suboperations import COULD_NOT_GIVE, GONE, Counts, Keeps, Progress, Trail, selection, send_all
 from hozi.doors.dimse.understand import understood
 from hozi.facilities.devices import Permit, destination
 
@@ -37,7 +37,8 @@ def move(session: Session, message: Message) -> None:
     trail = Trail(session, receiver.name)
     comment = COULD_NOT_GIVE
     try:
-        _send_all(session, message, wanted, receiver, progress, trail)
+        originator = (session.association.peer.calling_ae, message.command.message_id)
+        send_to(receiver, wanted, progress, trail, originator=originator)
     except (Rejected, Unreachable) as error:
         comment = f"{receiver.ae_title}: {error}"
     except GONE:
@@ -49,11 +50,13 @@ def move(session: Session, message: Message) -> None:
     progress.finish(comment)
 
 
-def _send_all(
-    session: Session, message: Message, wanted: Selection, receiver: Permit, progress: Progress, trail: Trail
+def send_to(
+    receiver: Permit, wanted: Selection, progress: Counts, trail: Keeps, *, originator: tuple[str, int] | None = None
 ) -> None:
-    """One association for as many SOP classes as fit into it, one after the other."""
-    originator = (session.association.peer.calling_ae, message.command.message_id)
+    """Sends all that is wanted: one association for as many SOP classes as fit into it, one after the other.
+
+    Raises what `associate` and `send_all` raise: the receiver does not answer, refuses, or is gone in the middle.
+    """
     groups = list(_groups(wanted.needs()))
     for contexts in groups:
         classes = {context.abstract_syntax for context in contexts}

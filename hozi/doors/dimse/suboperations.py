@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydicom.dataset import Dataset
 
@@ -165,11 +165,30 @@ class Progress:
         self.session.association.respond(self.message, code, identifier=listed, **counts, **words)
 
 
+class Counts(Protocol):
+    """Who is told how each sub-operation ended, and says whether to go on: `Progress`, or somebody who only counts."""
+
+    cancelled: bool
+
+    def check_cancel(self) -> bool:
+        """Whether to stop."""
+
+    def count(self, holding: Holding, code: int | None) -> None:
+        """One ended with that status, or with None when it did not even begin."""
+
+
+class Keeps(Protocol):
+    """Who keeps what was sent for the audit: `Trail`, or somebody with a row of their own."""
+
+    def add(self, holding: Holding, sent: bool) -> None:
+        """One object was sent, or could not be."""
+
+
 def send_all(
     receiver: Association,
     holdings: Iterable[Holding],
-    progress: Progress,
-    trail: Trail,
+    progress: Counts,
+    trail: Keeps,
     *,
     originator: tuple[str, int] | None = None,
 ) -> bool:
