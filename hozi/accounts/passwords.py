@@ -5,6 +5,7 @@ No rules of composition: they make passwords worse (NIST SP 800-63B §5.1.1.2).
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from hozi.choices import answers
 from hozi.core.errors import Refused
 
 LONGEST: Final = 128
+_WORD: Final = re.compile(r"\w+")
+_LEAST_LEFT: Final = 5
 
 
 class Policy:
@@ -31,6 +34,8 @@ class Policy:
         if len(password) > LONGEST:
             # Not hashed, not compared: both cost time that grows with the length.
             raise _error(_("A password has at most %(count)d characters.") % {"count": LONGEST})
+        if user is not None and _is_names_only(password, user):
+            wrong.append(_error(_("The password is too much like the person's names.")))
         for validator in _others():
             try:
                 validator.validate(password, user)
@@ -52,6 +57,15 @@ def check(password: str, person: Person) -> None:
         Policy().validate(password, person)
     except ValidationError as error:
         raise Refused(" ".join(error.messages), field="password") from None
+
+
+def _is_names_only(password: str, person: Any) -> bool:
+    """Whether little is left of the password without the person's names: a name said three times is no password."""
+    whole = left = password.casefold()
+    words = {word for text in (person.username, person.full_name, person.email) for word in _WORD.findall(text or "")}
+    for word in sorted((word.casefold() for word in words if len(word) > 2), key=len, reverse=True):
+        left = left.replace(word, " ")
+    return left != whole and len(set("".join(_WORD.findall(left)))) < _LEAST_LEFT
 
 
 def _error(text: str) -> ValidationError:

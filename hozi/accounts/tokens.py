@@ -67,6 +67,9 @@ def make(
 
     ``networks``: addresses and networks (CIDR) from which it works; none: from anywhere. Raises Refused.
     """
+    if who.kind == "token" and who.person == number:
+        # Else whoever finds a token makes another that outlives it and works from anywhere.
+        raise Refused("A token makes no token for its own account: sign in to the console, or use `hozi user token`")
     label = names.note(name, longest=64, field="name")
     if not label:
         raise Refused("Give the token a name by which you know later what uses it", field="name")

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 
-from hozi.accounts.authorise import Who, may, reach
+from hozi.accounts.authorise import Who, reach
 from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.looks import note
@@ -217,10 +217,9 @@ def _head(who: Who, study: Study) -> StudyHead:
 
 
 def _waiting(who: Who, study: Study) -> int:
-    """How many exceptions about the study wait, for those who may see any, and all of the study."""
-    if not may(who, "exceptions.see") or reaching.by_series(reach(who, SEE)):
-        return 0
-    return ExceptionCase.objects.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count()
+    """How many exceptions about the study wait, of those that who asks may see."""
+    cases = reaching.exceptions_beside(who, reach(who, SEE))
+    return cases.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count()
 
 
 # Series and objects, page by page ---------------------------------------------------------------------
@@ -327,7 +326,7 @@ def _key(row: Series | Instance) -> str:
 
 def history(who: Who, pk: int) -> list[Happened]:
     """What has happened to the study, the latest first, at most some hundred lines: arrivals (each device together),
-    corrections of it and of its patient and what is in it, and exceptions about it, for those who may see any.
+    corrections of it and of its patient and what is in it, and exceptions about it, of those that who asks may see.
 
     Of whom a part of the study is hidden, hears only of corrections of what they see.
     """
@@ -335,7 +334,7 @@ def history(who: Who, pk: int) -> list[Happened]:
     lines = list(_corrections(who, study))
     if not reaching.by_series(reach(who, SEE)):
         lines += _arrivals(study)
-        lines += _exceptions(study) if may(who, "exceptions.see") else ()
+        lines += _exceptions(who, study)
     note(who, study, "page")
     return sorted(lines, key=lambda line: line.until or line.at, reverse=True)[:_MOST_HISTORY]
 
@@ -381,8 +380,9 @@ def _called(name: str) -> str:
         return f"({name[:4]},{name[4:]})"
 
 
-def _exceptions(study: Study) -> Iterator[Happened]:
-    for case in ExceptionCase.objects.filter(study_uid=study.uid).order_by("-pk")[:_MOST_HISTORY]:
+def _exceptions(who: Who, study: Study) -> Iterator[Happened]:
+    cases = reaching.exceptions_beside(who, reach(who, SEE)).filter(study_uid=study.uid)
+    for case in cases.order_by("-pk")[:_MOST_HISTORY]:
         yield Happened(
             case.first_at,
             "exception",

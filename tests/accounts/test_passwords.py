@@ -52,3 +52,11 @@ def test_django_asks_the_same_rule() -> None:
     with pytest.raises(ValidationError, match="at least 12"):
         validate_password("short", TENDAI)
     validate_password("twelve chars", TENDAI)
+
+
+@pytest.mark.parametrize("password", ["rumbi rumbi rumbi", "Radiographer.Rumbi.1", "RumbiRumbiRumbi12"])
+def test_a_name_said_again_and_again_is_no_password(password: str) -> None:
+    rumbi = Person(username="rumbi", full_name="Rumbi Radiographer", email="rumbi@hospital.example")
+    with pytest.raises(Refused, match="too much like"):
+        passwords.check(password, rumbi)
+    passwords.check("rumbi keeps the harvest dry", rumbi)

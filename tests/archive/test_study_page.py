@@ -118,6 +118,18 @@ def test_it_tells_of_exceptions_about_it(study: Study, counter: Counter, tmp_pat
     assert line.reason == "The study is in the archive under another patient."
 
 
+def test_emergency_access_to_a_patient_does_not_tell_of_exceptions_of_their_facility(
+    study: Study, counter: Counter, tmp_path: Path
+) -> None:
+    write(tmp_path / "other" / "x.dcm", StudyInstanceUID=STUDY, SeriesInstanceUID=f"{SERIES}.0", PatientID="E-0002")
+    counter.bring(tmp_path / "other")
+    in_emergency = Held(frozenset({"studies.find"}), Scope(patient=("MAIN", "E-0001")))
+    north = somebody("radiologist", "NORTH")
+    who = Who(north.kind, north.actor, north.address, (*north.held, in_emergency), north.person)
+    assert open_study(who, study.pk).open_exceptions == 0
+    assert [line.what for line in history(who, study.pk)] == ["imported"]
+
+
 def test_who_sees_a_part_of_a_study_hears_only_of_that(counter: Counter, tmp_path: Path) -> None:
     told = {"StudyInstanceUID": STUDY}
     write(tmp_path / "a" / "1.dcm", **told, SeriesInstanceUID=f"{SERIES}.1", Modality="CT")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hozi.archive import browse, download, study_page
 from hozi.archive.browse import Filters
-from hozi.core.errors import NotThere
+from hozi.core.errors import NotThere, Refused
 from hozi.doors.api.gate import Area, Request
 from hozi.doors.api.schemas import Chars, In, Number, Page, number_after
 
@@ -229,6 +229,9 @@ def study_history(request: Request, number: Number) -> object:
 )
 def download_study(request: Request, number: Number) -> HttpResponseBase:
     """A study as a ZIP archive with a DICOMDIR, corrections applied; made while it is sent."""
+    if request.auth.kind == "person" and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        # Not by a link on somebody else's page: the copy would be theirs in the audit.
+        raise Refused("Begin this download from the console's own pages, or with a token")
     made = download.download(request.auth, number)
     response = StreamingHttpResponse(made.pieces, content_type="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{made.name}"'

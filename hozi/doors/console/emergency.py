@@ -26,12 +26,19 @@ from hozi.facilities import places
 USE: Final = "emergency.use"
 REVIEW: Final = "emergency.review"
 _PAGE: Final = 50
+_ELSEWHERE: Final = "*"
 
 
 class Opening(Form):
     """Whom to open, and why."""
 
     issuer = forms.ChoiceField(label=gettext_lazy("Hospital that gave the number"))
+    other = forms.CharField(
+        label=gettext_lazy("Another issuer"),
+        max_length=64,
+        required=False,
+        help_text=gettext_lazy("Only if the number was given somewhere else: as it stands beside patient IDs."),
+    )
     patient_id = forms.CharField(
         label=gettext_lazy("Patient ID"),
         max_length=256,
@@ -49,7 +56,20 @@ class Opening(Form):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         known = [(place.issuer, f"{place.name} ({place.issuer})") for place in places.listed()]
-        self.fields["issuer"].choices = known if len(known) == 1 else [("", "–"), *known]  # type: ignore[attr-defined]
+        first = [] if len(known) == 1 else [("", "–")]
+        self.fields["issuer"].choices = [*first, *known, (_ELSEWHERE, _("Another"))]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, object]:
+        """The issuer that was chosen, or written."""
+        cleaned: dict[str, object] = super().clean() or {}
+        other = str(cleaned.pop("other", "") or "").strip()
+        if cleaned.get("issuer") == _ELSEWHERE:
+            if not other:
+                self.add_error("other", _("Write who gave the number."))
+            cleaned["issuer"] = other
+        elif other and "issuer" in cleaned:
+            self.add_error("other", _("Choose “Another” above, or leave this empty."))
+        return cleaned
 
 
 class Verdict(Form):

@@ -126,6 +126,14 @@ def test_a_study_is_downloaded_whole(counter: Counter, tmp_path: Path, calls: Ca
     assert Event.objects.filter(code="110106", actor="aadministrator").count() >= 1
 
 
+def test_no_page_of_somebody_else_makes_a_browser_download(signed_in: Callable[..., Client], images: object) -> None:
+    browser = signed_in("pacs_admin")
+    address = f"/api/studies/{Study.objects.first().pk}/download"  # type: ignore[union-attr]
+    assert browser.get(address, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 422
+    assert not Event.objects.filter(code="110106").exists()
+    assert browser.get(address, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
 def test_exceptions_are_looked_at_and_decided(counter: Counter, tmp_path: Path, calls: Call) -> None:
     one = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.1", "SOPInstanceUID": "1.2.3.1.1"}
     write(tmp_path / "a" / "1.dcm", **one, PatientID="1")

@@ -51,6 +51,13 @@ def test_a_patient_is_opened_found_and_closed_again(radiologist: Client) -> None
     assert "has ended already" in text(radiologist.post(f"/emergency/{number}/end/", follow=True))
 
 
+def test_a_number_that_was_given_elsewhere_can_be_opened_too(radiologist: Client) -> None:
+    new = {**NEW, "issuer": "*", "other": "HOZI-DEMO"}
+    assert "HOZI-DEMO" in text(radiologist.post("/emergency/", new, follow=True))
+    assert radiologist.post("/emergency/", {**new, "patient_id": "2", "other": ""}).status_code == 422
+    assert radiologist.post("/emergency/", {**new, "issuer": NEW["issuer"]}).status_code == 422
+
+
 def test_what_is_wrong_stands_beside_its_field_and_nothing_is_lost(radiologist: Client) -> None:
     answer = radiologist.post("/emergency/", {**NEW, "reason": "urgent"})
     page = text(answer)

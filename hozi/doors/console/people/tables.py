@@ -53,7 +53,8 @@ def table(request: Request) -> HttpResponse:
                 "text": _as_text(data),
                 "once": request.session[_ONCE],
             }
-    return render(request, "console/people/table.html", context)
+    wrong = form.errors or context.get("wrong")
+    return render(request, "console/people/table.html", context, status=422 if wrong else 200)
 
 
 @page("people.request")
