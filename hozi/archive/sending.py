@@ -74,7 +74,7 @@ def ask(who: Who, pk: int, number: int) -> Permit | None:
         if who.person is None:
             raise Refused("Only people send studies to devices: sign in at the console.")
         # Of two clicks at the same time the second waits here, and then sees the job of the first.
-        Study.objects.select_for_update(of=("self",)).get(pk=pk)
+        Study.objects.select_for_update(no_key=True).get(pk=pk)
         if queue.waits(SEND, study=pk, device=number):
             return None
         count = _images(who, study).count

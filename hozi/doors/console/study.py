@@ -161,7 +161,7 @@ def send(request: Request, pk: int) -> HttpResponse:
     }
     if request.headers.get("HX-Request") == "true":
         return render(request, "console/study/send_part.html", context)
-    context |= _about(request, study_page.head(request.who, pk))
+    context |= _about(request, study_page.open_study(request.who, pk))
     return render(request, "console/study/send.html", context)
 
 
