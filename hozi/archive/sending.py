@@ -19,6 +19,7 @@ from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.archive import reach as reaching
 from hozi.archive.fetch import STUDY_INSTANCE_UID, Selection
+from hozi.archive.looks import note
 from hozi.archive.models import Study
 from hozi.archive.study_page import study_of
 from hozi.audit.record import Code, Entry, Outcome, record
@@ -104,6 +105,7 @@ def lately(who: Who, pk: int) -> list[Line]:
     own = {"person": who.person} if reaching.by_series(authorise.reach(who, PERMISSION)) else {}
     names = {permit.number: permit.name for permit in listed() if _within(who, permit)}
     found = queue.standing(SEND, _MOST, study=study.pk, **own)
+    note(who, study, "page")
     return [_line(one, names[one.payload["device"]]) for one in found if one.payload["device"] in names]
 
 
