@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from hozi.accounts.authorise import Reach, Who, reach
+from hozi.accounts.authorise import Reach, Who, home, reach
 from hozi.archive import narrow, related
 from hozi.archive import reach as reaching
 from hozi.archive.models import ExceptionCase, Study
@@ -60,7 +60,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One study of the list. ``exceptions``: how many about it wait for a person; ``corrected``: it, or its patient."""
+    """One study of the list. ``exceptions``: how many about it wait for a person, as far
+    as whoever asks may see them; ``corrected``: it, or its patient.
+    """
 
     pk: int
     uid: str
@@ -113,11 +115,11 @@ def browse(who: Who, filters: Filters, *, after: int = 0, before: int = 0, most:
     wanted = checked(filters)
     most = max(1, min(most, MOST))
     spot = _spot(after or before, bool(before) and not after, reached) if after or before else None
-    found = Newest(_branches(wanted, reached), wanted.order).ids(most + 1, spot)
+    found = Newest(_branches(who, wanted, reached), wanted.order).ids(most + 1, spot)
     forward = spot is None or not spot.newer
     more = len(found) > most
     kept = found[:most] if forward else found[-most:]
-    page = Page(tuple(_lines(kept, reached)), more if forward else True, spot is not None if forward else more)
+    page = Page(tuple(_lines(who, kept, reached)), more if forward else True, spot is not None if forward else more)
     _audit(who, wanted, page)
     return page
 
@@ -126,12 +128,12 @@ def newer(who: Who, filters: Filters, newest: int, *, most: int = MOST) -> int:
     """How many studies that are looked for have come since the one with the row id ``newest``, up to ``most``."""
     reached = reach(who, SEE)
     wanted = replace(checked(filters), order="received")
-    return len(Newest(_branches(wanted, reached)).ids(most, Spot(newest, "", newer=True)))
+    return len(Newest(_branches(who, wanted, reached)).ids(most, Spot(newest, "", newer=True)))
 
 
 def progress(who: Who, studies: Collection[int]) -> list[Progress]:
     """How far these studies are, those of them that who asks reaches."""
-    lines = _lines(list(studies)[:MOST], reach(who, SEE))
+    lines = _lines(who, list(studies)[:MOST], reach(who, SEE))
     return [
         Progress(one.pk, one.series_count, one.instance_count, one.arriving, one.exceptions, one.corrected)
         for one in lines
@@ -170,8 +172,8 @@ def _day(name: str, value: str) -> str:
 # What is looked for -----------------------------------------------------------------------------------------
 
 
-def _branches(filters: Filters, reached: Reach) -> list[list[Part]]:
-    common = [*_common(filters, reached)]
+def _branches(who: Who, filters: Filters, reached: Reach) -> list[list[Part]]:
+    common = [*_common(who, filters, reached)]
     if not filters.text:
         return [common]
     return [[*branch, *common] for branch in _meanings(filters.text)]
@@ -192,7 +194,7 @@ def _begins(number: str) -> bool:
     return len(number) >= _BEGINNING and not set("*?") & set(number)
 
 
-def _common(filters: Filters, reached: Reach) -> Iterable[Part]:
+def _common(who: Who, filters: Filters, reached: Reach) -> Iterable[Part]:
     if filters.patient_id:
         yield narrow.of_patient(filters.patient_id, begins=_begins(filters.patient_id))
     if filters.accession:
@@ -200,7 +202,7 @@ def _common(filters: Filters, reached: Reach) -> Iterable[Part]:
     if filters.name:
         yield from narrow.named(filters.name) or [narrow.NOTHING]
     if filters.status == "exceptions":
-        yield narrow.with_exceptions()
+        yield narrow.with_exceptions(reaching.exceptions_beside(who, reached))
     elif filters.status == "corrected":
         yield narrow.corrected()
     elif filters.status == "arriving":
@@ -224,7 +226,7 @@ def _spot(pk: int, newer_than: bool, reached: Reach) -> Spot:
 # What is shown ----------------------------------------------------------------------------------------------
 
 
-def _lines(ids: Collection[int], reached: Reach) -> list[Line]:
+def _lines(who: Who, ids: Collection[int], reached: Reach) -> list[Line]:
     """The lines of these studies, in this order, of those that are (still) reached."""
     rows = Study.objects.filter(reaching.studies(reached), pk__in=ids).select_related("patient").in_bulk()
     studies = [rows[pk] for pk in ids if pk in rows]
@@ -232,7 +234,7 @@ def _lines(ids: Collection[int], reached: Reach) -> list[Line]:
         return []
     worked_out = _WORKED_OUT if reaching.by_series(reached) else _WORKED_OUT[:1]
     told = related.of_page(worked_out, {"STUDY": set(rows), "PATIENT": set()}, reached)
-    waiting = _waiting(studies)
+    waiting = _waiting(studies, reaching.exceptions_beside(who, reached))
     touched = narrow.touched(studies)
     since = timezone.now() - ARRIVING
     recent = [study.pk for study in studies if study.changed_at >= since]
@@ -276,9 +278,9 @@ def _line(study: Study, told: dict[int, str], arriving: bool, exceptions: int, c
     )
 
 
-def _waiting(studies: Collection[Study]) -> dict[str, int]:
-    """How many exceptions about each of these studies wait, by UID."""
-    waiting = ExceptionCase.objects.filter(state=ExceptionCase.State.OPEN, study_uid__in=[one.uid for one in studies])
+def _waiting(studies: Collection[Study], cases: QuerySet[ExceptionCase]) -> dict[str, int]:
+    """How many of the exceptions wait about each of these studies, by UID."""
+    waiting = cases.filter(state=ExceptionCase.State.OPEN, study_uid__in=[one.uid for one in studies])
     return dict(waiting.order_by().values_list("study_uid").annotate(Count("pk")))
 
 
@@ -300,7 +302,7 @@ def _audit(who: Who, filters: Filters, page: Page) -> None:
             address=who.address,
             issuer=issuer,
             patient_id=patient_id,
-            facility=filters.facility,
+            facility=home(who) or filters.facility,
             detail={"level": "STUDY", "filters": told, "asked": asked, "matches": len(page.lines)},
         )
     )

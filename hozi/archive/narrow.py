@@ -182,9 +182,9 @@ def of_uid(uid: str) -> Part:
     return Part(Q(uid=uid), (_ids(Study.objects.filter(uid=uid)),))
 
 
-def with_exceptions() -> Part:
-    """Studies about which something waits for a person."""
-    waiting = ExceptionCase.objects.filter(state=ExceptionCase.State.OPEN).exclude(study_uid="")
+def with_exceptions(cases: QuerySet[ExceptionCase]) -> Part:
+    """Studies about which one of these exceptions waits for a person."""
+    waiting = cases.filter(state=ExceptionCase.State.OPEN).exclude(study_uid="")
     return _only(Study.objects.filter(uid__in=waiting.values("study_uid")))
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, Q
 
-from hozi.accounts.authorise import Denied, Scope, Who, facilities, reach
+from hozi.accounts.authorise import Denied, Scope, Who, reach
 from hozi.archive import reach as reaching
 from hozi.archive import thumbnail
 from hozi.archive.arrived import Whole, facts_of, nameless, recovered
@@ -116,15 +116,9 @@ class Looked:
 # The list ---------------------------------------------------------------------------------------------
 
 
-def _within(who: Who, permission: str = PERMISSION) -> QuerySet[ExceptionCase]:
-    codes = facilities(who, permission)
-    rows = ExceptionCase.objects.all()
-    return rows if codes is None else rows.filter(facility__in=codes)
-
-
 def case_of(who: Who, pk: int, permission: str = PERMISSION) -> ExceptionCase:
     """The exception, if the permission reaches its facility. Raises `NotThere`, or `Denied` without the permission."""
-    found = _within(who, permission).filter(pk=pk).first()
+    found = reaching.exceptions(who, permission).filter(pk=pk).first()
     if found is None:
         raise NotThere("There is no such exception, or it is not yours to see.")
     return found
@@ -145,7 +139,7 @@ def cases(
 
     ``study``: row id of the study that they are about.
     """
-    rows = _within(who).filter(state=State.RESOLVED if decided else State.OPEN)
+    rows = reaching.exceptions(who).filter(state=State.RESOLVED if decided else State.OPEN)
     for field, wanted in (("reason", reason), ("actor", device), ("facility", facility)):
         if wanted:
             rows = rows.filter(**{field: wanted.replace("\0", "")})  # which no database keeps
@@ -160,14 +154,14 @@ def cases(
 
 def waiting(who: Who) -> tuple[int, datetime | None]:
     """How many exceptions wait for a decision of whoever asks, and since when the oldest does."""
-    told = _within(who).filter(state=State.OPEN).aggregate(count=Count("pk"), oldest=Min("first_at"))
+    told = reaching.exceptions(who).filter(state=State.OPEN).aggregate(count=Count("pk"), oldest=Min("first_at"))
     return told["count"], told["oldest"]
 
 
 def choices(who: Who, field: str, *, decided: bool = False) -> list[tuple[str, int]]:
     """What the list can be narrowed to by ``field`` (reason, device, facility), with how many there are."""
     column = {"reason": "reason", "device": "actor", "facility": "facility"}[field]
-    rows = _within(who).filter(state=State.RESOLVED if decided else State.OPEN)
+    rows = reaching.exceptions(who).filter(state=State.RESOLVED if decided else State.OPEN)
     found = rows.values_list(column).annotate(count=Count("pk")).order_by("-count", column)
     return [(value, count) for value, count in found[:100] if value]
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 from django.db.models import CharField, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 
-from hozi.accounts.authorise import Reach, Scope
+from hozi.accounts.authorise import Denied, Reach, Scope, Who, facilities
 from hozi.archive import comparisons as comparisons
-from hozi.archive.models import Correction, Instance, Referral, Series, Study
+from hozi.archive.models import Correction, ExceptionCase, Instance, Referral, Series, Study
 from hozi.core.dicom import names
 
 _NONE: Final = Q(pk__in=[])
@@ -60,6 +60,23 @@ def _of_patient(reach: Reach) -> QuerySet[Study]:
 def by_series(reach: Reach) -> bool:
     """Whether it reaches some studies in part only: what their rows say of them as a whole must then not be told."""
     return not reach.everything and any(scope.modality for scope in reach.scopes)
+
+
+def exceptions(who: Who, permission: str = "exceptions.see") -> QuerySet[ExceptionCase]:
+    """The exceptions of the facilities for which who asks has the permission. Raises `Denied` when for none."""
+    codes = facilities(who, permission)
+    rows = ExceptionCase.objects.all()
+    return rows if codes is None else rows.filter(facility__in=codes)
+
+
+def exceptions_beside(who: Who, seen: Reach) -> QuerySet[ExceptionCase]:
+    """The exceptions that who asks hears of beside the studies of ``seen``: none without the permission for any, and
+    none when studies are seen in part only.
+    """
+    try:
+        return ExceptionCase.objects.none() if by_series(seen) else exceptions(who)
+    except Denied:
+        return ExceptionCase.objects.none()
 
 
 def _condition(reach: Reach, to_study: str, modality: Callable[[str], Q]) -> Q:

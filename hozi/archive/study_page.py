@@ -1,7 +1,7 @@
 """Everything about one study, for the page on which people look at it: bounded, and only what who asks may see.
 
 What the patient and the study read is what the index says, so corrections are in it. A study out of reach is not
-there.
+there. Whatever is given out here, the audit says who has looked (`looks.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 
-from hozi.accounts.authorise import Who, may, reach
+from hozi.accounts.authorise import Who, reach
 from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
+from hozi.archive.looks import note
 from hozi.archive.models import Correction, ExceptionCase, Instance, Series, Study
 from hozi.audit import record as audit
-from hozi.audit.record import Code, Entry
+from hozi.audit.record import Code
 from hozi.core.dicom import sop_classes
 from hozi.core.dicom.keys import element, tag_of
 from hozi.core.errors import NotThere
@@ -71,9 +72,13 @@ class StudyHead:
 
 @dataclass(frozen=True, slots=True)
 class SeriesLine:
-    """A series. ``kinds``: SOP classes of its objects by name, with how many there are. ``key``: where to go on."""
+    """A series. ``kinds``: SOP classes of its objects by name, with how many there are. ``key``: where to go on.
+
+    ``study``: row id of the one that it belongs to.
+    """
 
     pk: int
+    study: int
     uid: str
     number: int | None
     modality: str
@@ -160,31 +165,11 @@ def instance_of(who: Who, permission: str, pk: int) -> Instance:
 
 
 def open_study(who: Who, pk: int) -> StudyHead:
-    """The study, and a row in the audit that says who has opened it. Raises as `study_of` does."""
+    """The study as it is now. Raises as `study_of` does."""
     study = study_of(who, SEE, pk)
-    audit.record(accessed(who, study, {"opened": "page"}))
-    return _head(who, study)
-
-
-def head(who: Who, pk: int) -> StudyHead:
-    """The same for a page that is open already: what has changed meanwhile."""
-    return _head(who, study_of(who, SEE, pk))
-
-
-def accessed(who: Who, study: Study, detail: dict[str, Any], object_uid: str = "") -> Entry:
-    """The audit's row of somebody who looks at a study."""
-    return Entry(
-        code=Code.INSTANCES_ACCESSED,
-        action="R",
-        actor=who.actor,
-        address=who.address,
-        issuer=study.patient.issuer,
-        patient_id=study.patient.patient_id,
-        study_uid=study.uid,
-        object_uid=object_uid,
-        facility=study.facility,
-        detail=detail,
-    )
+    told = _head(who, study)
+    note(who, study, "page")
+    return told
 
 
 def patient_of(study: Study) -> PatientBlock:
@@ -232,10 +217,9 @@ def _head(who: Who, study: Study) -> StudyHead:
 
 
 def _waiting(who: Who, study: Study) -> int:
-    """How many exceptions about the study wait, for those who may see any, and all of the study."""
-    if not may(who, "exceptions.see") or reaching.by_series(reach(who, SEE)):
-        return 0
-    return ExceptionCase.objects.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count()
+    """How many exceptions about the study wait, of those that who asks may see."""
+    cases = reaching.exceptions_beside(who, reach(who, SEE))
+    return cases.filter(study_uid=study.uid, state=ExceptionCase.State.OPEN).count()
 
 
 # Series and objects, page by page ---------------------------------------------------------------------
@@ -244,12 +228,17 @@ def _waiting(who: Who, study: Study) -> int:
 def series_lines(who: Who, pk: int, *, after: str = "", most: int = 50) -> list[SeriesLine]:
     """The series of a study in the order of their numbers, those behind the line with the key ``after``."""
     study = study_of(who, SEE, pk)
-    return _series_lines(list(_in_order(_series(who, study), after)[:most]))
+    lines = _series_lines(list(_in_order(_series(who, study), after)[:most]))
+    note(who, study, "page")
+    return lines
 
 
 def series_line(who: Who, pk: int) -> SeriesLine:
     """One series. Raises as `study_of` does."""
-    return _series_lines([series_of(who, SEE, pk)])[0]
+    row = series_of(who, SEE, pk)
+    [line] = _series_lines([row])
+    note(who, row.study, "page")
+    return line
 
 
 def _series_lines(rows: Sequence[Series]) -> list[SeriesLine]:
@@ -273,6 +262,7 @@ def _series_line(row: Series, kinds: Sequence[_Kind]) -> SeriesLine:
     most_first = sorted(kinds, key=lambda kind: -kind.objects)
     return SeriesLine(
         pk=row.pk,
+        study=row.study_id,
         uid=row.uid,
         number=row.number,
         modality=row.modality,
@@ -290,7 +280,7 @@ def instance_lines(who: Who, series: int, *, after: str = "", most: int = 100) -
     """The objects of a series in the order of their numbers, those behind the line with the key ``after``."""
     row = series_of(who, SEE, series)
     found = _in_order(Instance.objects.filter(series=row), after).select_related("stored")[:most]
-    return [
+    lines = [
         InstanceLine(
             pk=one.pk,
             uid=one.uid,
@@ -302,6 +292,8 @@ def instance_lines(who: Who, series: int, *, after: str = "", most: int = 100) -
         )
         for one in found
     ]
+    note(who, row.study, "page")
+    return lines
 
 
 def kind_of(sop_class: str) -> str:
@@ -334,7 +326,7 @@ def _key(row: Series | Instance) -> str:
 
 def history(who: Who, pk: int) -> list[Happened]:
     """What has happened to the study, the latest first, at most some hundred lines: arrivals (each device together),
-    corrections of it and of its patient and what is in it, and exceptions about it, for those who may see any.
+    corrections of it and of its patient and what is in it, and exceptions about it, of those that who asks may see.
 
     Of whom a part of the study is hidden, hears only of corrections of what they see.
     """
@@ -342,7 +334,8 @@ def history(who: Who, pk: int) -> list[Happened]:
     lines = list(_corrections(who, study))
     if not reaching.by_series(reach(who, SEE)):
         lines += _arrivals(study)
-        lines += _exceptions(study) if may(who, "exceptions.see") else ()
+        lines += _exceptions(who, study)
+    note(who, study, "page")
     return sorted(lines, key=lambda line: line.until or line.at, reverse=True)[:_MOST_HISTORY]
 
 
@@ -387,8 +380,9 @@ def _called(name: str) -> str:
         return f"({name[:4]},{name[4:]})"
 
 
-def _exceptions(study: Study) -> Iterator[Happened]:
-    for case in ExceptionCase.objects.filter(study_uid=study.uid).order_by("-pk")[:_MOST_HISTORY]:
+def _exceptions(who: Who, study: Study) -> Iterator[Happened]:
+    cases = reaching.exceptions_beside(who, reach(who, SEE)).filter(study_uid=study.uid)
+    for case in cases.order_by("-pk")[:_MOST_HISTORY]:
         yield Happened(
             case.first_at,
             "exception",
@@ -415,7 +409,9 @@ def other_studies(who: Who, pk: int, *, most: int = 20) -> tuple[list[OtherStudy
         OtherStudy(row.pk, row.date, row.description, tuple(sorted(modalities.get(row.pk, set()) - {""})), row.facility)
         for row in rows
     ]
-    return lines, len(lines) if len(lines) < most else others.count()
+    count = len(lines) if len(lines) < most else others.count()
+    note(who, study, "page")
+    return lines, count
 
 
 _SERIES_DESCRIPTION: Final = f"{tag_of('SeriesDescription'):08X}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hozi.accounts.authorise import Who
 from hozi.archive.fetch import holding
-from hozi.archive.study_page import LOOK, accessed, instance_of
+from hozi.archive.looks import accessed
+from hozi.archive.study_page import LOOK, instance_of
 from hozi.audit.record import record
 from hozi.core.dicom import syntaxes
 from hozi.core.dicom.listing import Listing, listing

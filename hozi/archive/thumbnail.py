@@ -15,18 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from django.utils import timezone
-
 from hozi.accounts.authorise import Who
-from hozi.archive.models import Instance, Series, StoredObject, Study
+from hozi.archive.looks import note
+from hozi.archive.models import Instance, Series, StoredObject
 from hozi.archive.place import scratch, volume
-from hozi.archive.study_page import LOOK, accessed, instance_of, series_of
-from hozi.audit.record import looked_since, record
+from hozi.archive.study_page import LOOK, instance_of, series_of
 from hozi.core.dicom import directory, syntaxes
 from hozi.core.pixels.pool import TranscodeFailed, Workers
 from hozi.settings import HOZI
@@ -43,8 +40,6 @@ _MOST_KEPT_BYTES: Final = 256 << 20
 _LOOK_ROUND: Final = 200
 """One in so many new pictures looks whether there are too many."""
 _AGAIN_SECONDS: Final = 3600.0
-_ONE_LOOK: Final = timedelta(minutes=30)
-"""Pictures of a study that somebody looks at for so long are one look at it, in the audit."""
 
 Kind = Literal["image", "damaged", "video", "report", "document", "waveform", "other"]
 
@@ -64,7 +59,7 @@ class Thumbnail:
 def of_series(who: Who, series: int) -> Thumbnail:
     """The picture of a series. Raises `NotThere` when it is out of reach."""
     row = series_of(who, LOOK, series)
-    _note(who, row.study)
+    note(who, row.study, "pictures")
     middle = _middle(row)
     return Thumbnail("other", "nothing") if middle is None else _of(middle)
 
@@ -72,7 +67,7 @@ def of_series(who: Who, series: int) -> Thumbnail:
 def of_instance(who: Who, instance: int) -> Thumbnail:
     """The picture of one object. Raises `NotThere` when it is out of reach."""
     row = instance_of(who, LOOK, instance)
-    _note(who, row.series.study)
+    note(who, row.series.study, "pictures")
     return _of(row.stored)
 
 
@@ -96,12 +91,6 @@ def of_file(key: str, offset: int, transfer_syntax: str, sop_class: str) -> Thum
 
 def _of(stored: StoredObject) -> Thumbnail:
     return of_file(stored.key, stored.dataset_offset, stored.transfer_syntax, stored.instance.sop_class)
-
-
-def _note(who: Who, study: Study) -> None:
-    """A row in the audit, unless this study was opened a moment ago."""
-    if not looked_since(who.actor, study.uid, timezone.now() - _ONE_LOOK):
-        record(accessed(who, study, {"opened": "pictures"}))
 
 
 def _middle(series: Series) -> StoredObject | None:

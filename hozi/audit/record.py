@@ -119,10 +119,11 @@ def arrivals(study_uid: str) -> list[Arrivals]:
     return [Arrivals(*row) for row in rows[:_MOST_AT_ONCE]]
 
 
-def looked_since(actor: str, study_uid: str, since: datetime) -> bool:
-    """Whether the audit has a row from then on that says that somebody has opened this study."""
-    rows = Event.objects.filter(study_uid=study_uid, actor=actor, action="R", code=Code.INSTANCES_ACCESSED)
-    return rows.filter(at__gte=since, outcome=Outcome.SUCCESS).exists()
+def looked_since(look: Entry, since: datetime) -> bool:
+    """Whether the audit has a row from then on of the same look: by whom, at what of which study of which patient."""
+    rows = Event.objects.filter(study_uid=look.study_uid, actor=look.actor, action=look.action, code=look.code)
+    same = rows.filter(issuer=look.issuer, patient_id=look.patient_id, facility=look.facility, outcome=look.outcome)
+    return same.filter(at__gte=since, detail__opened=look.detail["opened"]).exists()
 
 
 def record(*entries: Entry) -> None:

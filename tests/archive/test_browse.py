@@ -32,6 +32,12 @@ def somebody(*scopes: Scope) -> Who:
     return Who("person", "rudo", "192.168.1.9", held, 7)
 
 
+def seeing_exceptions(facility: str) -> Who:
+    """Finds all studies, and sees the exceptions of a facility (empty: of all)."""
+    sees = Held(frozenset({"exceptions.see"}), Scope(facility=facility))
+    return replace(EVERYBODY, held=(*EVERYBODY.held, sees))
+
+
 EVERYBODY = somebody()
 
 
@@ -233,11 +239,29 @@ def test_studies_about_which_something_waits_are_found_until_it_is_decided() -> 
             study_uid=study.uid,
             first_at=now,
             last_at=now,
+            facility="GRANARY",
         )
-    assert found(status="exceptions") == [1]
-    assert [line.exceptions for line in browse(EVERYBODY, Filters()).lines] == [0, 2]
+    who = seeing_exceptions("GRANARY")
+    assert found(who, status="exceptions") == [1]
+    assert [line.exceptions for line in browse(who, Filters()).lines] == [0, 2]
+    assert [one.exceptions for one in progress(who, [study.pk])] == [2]
     ExceptionCase.objects.update(state="resolved")
-    assert found(status="exceptions") == []
+    assert found(who, status="exceptions") == []
+
+
+def test_of_exceptions_hears_only_who_may_see_those_of_their_facility() -> None:
+    study = kept(1)
+    now = timezone.now()
+    case = {"reason": "patient-differs", "study_uid": study.uid, "first_at": now, "last_at": now}
+    ExceptionCase.objects.create(sha256="1", facility="GRANARY", **case)
+    for who in (EVERYBODY, seeing_exceptions("NORTH"), somebody(Scope(patient=("GRANARY", "E-0001")))):
+        assert found(who, status="exceptions") == []
+        assert [line.exceptions for line in browse(who, Filters()).lines if line.pk == study.pk] in ([], [0])
+        assert not any(one.exceptions for one in progress(who, [study.pk]))
+        assert newer(who, Filters(status="exceptions"), 0) == 0
+    ExceptionCase.objects.create(sha256="2", facility="NORTH", **case)
+    assert [line.exceptions for line in browse(seeing_exceptions("NORTH"), Filters()).lines] == [1]
+    assert [line.exceptions for line in browse(seeing_exceptions(""), Filters()).lines] == [2]
 
 
 # Pages -------------------------------------------------------------------------------------------------------

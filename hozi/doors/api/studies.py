@@ -187,7 +187,7 @@ def search_studies(request: Request, data: Wanted) -> object:
 
 @area.get("/studies/{number}", WholeStudy, "studies.find")
 def get_study(request: Request, number: Number) -> object:
-    """One study with its first series; that you looked is in the audit."""
+    """One study with its first series; that you looked, here and below, is in the audit."""
     head = study_page.open_study(request.auth, number)
     rows = study_page.series_lines(request.auth, number, most=51)
     more = rows[49].key if len(rows) > 50 else None

@@ -52,7 +52,7 @@ def study(request: Request, pk: int) -> HttpResponse:
 @page(SEE)
 def now(request: Request, pk: int) -> HttpResponse:
     """What has come meanwhile; says when there is nothing to wait for."""
-    head = study_page.head(request.who, pk)
+    head = study_page.open_study(request.who, pk)
     context = _about(request, head)
     response = render(request, "console/study/now.html", context)
     if str(head.instance_count) != request.GET.get("seen", str(head.instance_count)):
@@ -79,7 +79,7 @@ def series(request: Request, pk: int) -> HttpResponse:
 def history(request: Request, pk: int) -> HttpResponse:
     """What has happened to a study, as a part of its page or as one of its own."""
     lines = study_page.history(request.who, pk)
-    context = _about(request, study_page.head(request.who, pk)) | {"lines": lines}
+    context = _about(request, study_page.open_study(request.who, pk)) | {"lines": lines}
     part = request.headers.get("HX-Request") == "true"
     return render(request, "console/study/history_part.html" if part else "console/study/history.html", context)
 
@@ -87,11 +87,11 @@ def history(request: Request, pk: int) -> HttpResponse:
 @page(SEE)
 def one_series(request: Request, pk: int) -> HttpResponse:
     """The objects of a series."""
-    row = study_page.series_of(request.who, SEE, pk)
-    head = study_page.head(request.who, row.study_id)
+    one = study_page.series_line(request.who, pk)
+    head = study_page.open_study(request.who, one.study)
     lines = study_page.instance_lines(request.who, pk, after=request.GET.get("after", ""), most=_OBJECTS + 1)
     context = _about(request, head) | {
-        "one": study_page.series_line(request.who, pk),
+        "one": one,
         "objects": lines[:_OBJECTS],
         "more": lines[_OBJECTS - 1].key if len(lines) > _OBJECTS else "",
     }
@@ -109,7 +109,7 @@ def elements(request: Request, pk: int) -> HttpResponse:
     tags = tags_of(request.who, pk, stored=stored, wanted=wanted, first=first, most=_ELEMENTS)
     found = tags.listing
     syntax = syntaxes.get(tags.transfer_syntax)
-    context = _about(request, study_page.head(request.who, instance.series.study_id)) | {
+    context = _about(request, study_page.open_study(request.who, instance.series.study_id)) | {
         "instance": instance,
         "tags": tags,
         "kind": study_page.kind_of(tags.sop_class),
