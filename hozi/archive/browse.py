@@ -13,7 +13,7 @@ from typing import Final
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from hozi.accounts.authorise import Reach, Who, reach
+from hozi.accounts.authorise import Reach, Who, home, reach
 from hozi.archive import narrow, related
 from hozi.archive import reach as reaching
 from hozi.archive.models import ExceptionCase, Study
@@ -61,7 +61,8 @@ class Filters:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One study of the list. ``exceptions``: how many about it wait for a person, as far
-    as whoever asks may see them; ``corrected``: it, or its patient."""
+    as whoever asks may see them; ``corrected``: it, or its patient.
+    """
 
     pk: int
     uid: str
@@ -301,7 +302,7 @@ def _audit(who: Who, filters: Filters, page: Page) -> None:
             address=who.address,
             issuer=issuer,
             patient_id=patient_id,
-            facility=filters.facility,
+            facility=home(who) or filters.facility,
             detail={"level": "STUDY", "filters": told, "asked": asked, "matches": len(page.lines)},
         )
     )

@@ -171,6 +171,22 @@ def test_a_referrer_without_names_reaches_nobody_s_studies(somebody: Somebody) -
     assert scope.referring == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("scopes", "home"),
+    [
+        ((), ""),
+        ((Scope(),), ""),
+        ((Scope(facility="NORTH"), Scope(facility="NORTH", modality="CT")), "NORTH"),
+        ((Scope(facility="NORTH"), Scope(facility="SOUTH")), ""),
+        ((Scope(facility="NORTH"), Scope()), ""),
+        ((Scope(facility="NORTH"), Scope(patient=("SOUTH", "1"))), "NORTH"),
+    ],
+)
+def test_who_holds_something_at_one_facility_only_is_at_home_there(scopes: tuple[Scope, ...], home: str) -> None:
+    held = tuple(Held(frozenset({"studies.find"}), scope) for scope in scopes)
+    assert authorise.home(Who("person", "rudo", "", held, 1)) == home
+
+
 def test_the_operator_may_do_everything_everywhere() -> None:
     operator = authorise.of_operator()
     assert all(authorise.covers(operator, key, Scope()) for key in KEYS)

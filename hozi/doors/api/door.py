@@ -95,6 +95,7 @@ def _translate(say: Say, request: HttpRequest, error: Exception) -> HttpResponse
         case Denied():
             return _denied(say, request, error)
         case NotThere():
+            _out_of_reach(request)
             return say(404, str(error), request, field=error.field)
         case Changed():
             return say(409, str(error), request, field=error.field)
@@ -122,6 +123,12 @@ def _denied(say: Say, request: HttpRequest, error: Denied) -> HttpResponse:
     if who is not None:
         denials.tell(who, str(error), f"api {request.method} {_route(request)}")
     return say(403, "You may not do this", request)
+
+
+def _out_of_reach(request: HttpRequest) -> None:
+    who: Who | None = getattr(request, "who", None)
+    if who is not None:
+        denials.out_of_reach(request, who, f"api {request.method} {_route(request)}")
 
 
 def _logged(say: Say, status: int, detail: str, request: HttpRequest, error: Exception) -> HttpResponse:

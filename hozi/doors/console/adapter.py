@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 
+from hozi.accounts.authorise import home_of
 from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.doors.console.middleware import address_of
 from hozi.doors.http import second_factor
@@ -101,6 +102,7 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no t
                 "U",
                 user.get_username(),
                 address=address_of(self.request),
+                facility=home_of(user.get_username()),
                 detail={"type": Type.USER_ATTRIBUTES_CHANGED, "person": user.get_username(), "change": what},
             )
         )
@@ -119,4 +121,5 @@ def _name(credentials: dict[str, Any]) -> str:
 
 
 def _audit(request: HttpRequest, actor: str, outcome: Outcome, detail: dict[str, Any]) -> None:
-    record(Entry(Code.USER_AUTHENTICATION, "E", actor, outcome, address=address_of(request), detail=detail))
+    address, facility = address_of(request), home_of(actor)
+    record(Entry(Code.USER_AUTHENTICATION, "E", actor, outcome, address=address, facility=facility, detail=detail))

@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from requests import RequestException
 
+from hozi.accounts.authorise import home_of
 from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.doors.console.access import public
 from hozi.doors.console.middleware import address_of
@@ -69,6 +70,7 @@ def _audit(request: HttpRequest, actor: str, outcome: Outcome, what: str) -> Non
             actor,
             outcome,
             address=address_of(request),
+            facility=home_of(actor),
             detail={"type": Type.LOGIN, "way": what},
         )
     )

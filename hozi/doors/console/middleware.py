@@ -83,6 +83,7 @@ class Gate:
         if isinstance(error, Denied):
             return _denied(request, str(error))
         if isinstance(error, NotThere):
+            denials.out_of_reach(request, request.who, _name(request))  # type: ignore[attr-defined]
             return _not_there(request)
         if isinstance(error, Changed):
             return _page(request, 409, _("Somebody else has changed it"), str(error))
@@ -162,13 +163,18 @@ def _is_part(request: HttpRequest) -> bool:
 
 def _denied(request: HttpRequest, permission: str) -> HttpResponse:
     who: Who = request.who  # type: ignore[attr-defined]
-    denials.tell(who, permission, request.resolver_match.view_name if request.resolver_match else "")
+    denials.tell(who, permission, _name(request))
     return _page(
         request,
         403,
         _("You may not do this"),
         _("Your roles do not allow it. Whoever looks after people here can give you a role that does."),
     )
+
+
+def _name(request: HttpRequest) -> str:
+    """The name of the page."""
+    return request.resolver_match.view_name if request.resolver_match else ""
 
 
 def _not_there(request: HttpRequest) -> HttpResponse:

@@ -12,6 +12,7 @@ from django.test import Client
 
 from hozi.accounts import authorise, failures, tokens
 from hozi.doors.api import gate
+from hozi.doors.http import denials
 from hozi.facilities import places
 from tests.people import ACCOUNTS, settle
 
@@ -47,6 +48,7 @@ Call = Callable[..., Caller]
 def _nothing_counted() -> Iterator[None]:
     gate._bucket.cache_clear()
     failures.forget()
+    denials.forget()
     yield
     gate._bucket.cache_clear()
 

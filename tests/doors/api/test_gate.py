@@ -53,6 +53,17 @@ def test_what_is_refused_for_want_of_a_permission_stands_in_the_audit(calls: Cal
     event = Event.objects.get(detail__type="110132")
     assert (event.actor, event.outcome, event.detail["permission"]) == ("sstudent", 4, "devices.see")
     assert event.detail["page"] == "api GET api/devices"
+    calls("student", "GRANARY").get("/devices")
+    assert Event.objects.filter(detail__type="110132").latest("pk").facility == "GRANARY"
+
+
+@pytest.mark.parametrize("area", ["studies", "exceptions", "people", "audit/rows"])
+def test_what_is_out_of_reach_stands_in_the_audit(calls: Call, area: str) -> None:
+    role = "dpo" if area == "audit/rows" else "pacs_admin"
+    assert calls(role, "GRANARY").get(f"/{area}/999999").status_code == 404
+    event = Event.objects.get(type="110132")
+    assert (event.outcome, event.facility, event.detail["number"]) == (4, "GRANARY", "999999")
+    assert event.detail["page"].startswith(f"api GET api/{area}/")
 
 
 @pytest.mark.parametrize(
