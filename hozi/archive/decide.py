@@ -36,7 +36,7 @@ from hozi.archive.facts import (
 from hozi.archive.index import Finding, add_together, retrying
 from hozi.archive.models import Correction, ExceptionCase, Instance, Patient, Series, StoredObject, Study
 from hozi.archive.place import volume
-from hozi.archive.quarantine import State, case_of, opened, patient_in
+from hozi.archive.quarantine import State, case_of, note_patient, opened, patient_in
 from hozi.archive.study_page import SEE, PatientBlock, patient_of
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import scan, syntaxes, uids
@@ -96,7 +96,10 @@ class _Undone(Exception):
 
 
 def options(who: Who, pk: int) -> Options:
-    """What whoever asks can decide about an exception, each with what would be. Raises as `case_of` does."""
+    """What whoever asks can decide about an exception, each with what would be.
+
+    The audit says whose patients they have seen there. Raises as `case_of` does.
+    """
     case = case_of(who, pk, PERMISSION)
     if case.state != State.OPEN:
         return Options(undo=True)
@@ -107,6 +110,8 @@ def options(who: Who, pk: int) -> Options:
             fitting = _fitting(who, case, whole)
     except (Unreadable, Unavailable) as error:
         return Options(discard=True, problem=str(error))
+    for one in fitting:
+        note_patient(who, case, one.plan.patient)
     return Options(tuple(one.plan for one in fitting), discard=True)
 
 

@@ -24,12 +24,16 @@ def note(who: Who, study: Study, kind: Kind) -> None:
 
     A study that has another patient or facility since then is looked at anew.
     """
-    entry = accessed(who, study, {"opened": kind})
+    once(accessed(who, study, {"opened": kind}))
+
+
+def once(entry: Entry) -> None:
+    """This row in the audit, unless one of the same look was written a moment ago. Its detail has what was opened."""
     if looked_since(entry, timezone.now() - _ONE_LOOK):
         return
     with transaction.atomic():
         # The pictures of a page are asked for all at once: whoever comes second waits, and finds the row of the first.
-        Study.objects.select_for_update(no_key=True).filter(pk=study.pk).values_list("pk").first()
+        Study.objects.select_for_update(no_key=True).filter(uid=entry.study_uid).values_list("pk").first()
         if not looked_since(entry, timezone.now() - _ONE_LOOK):
             record(entry)
 

@@ -21,6 +21,7 @@ from hozi.archive import thumbnail
 from hozi.archive.arrived import Whole, facts_of, nameless, recovered
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.facts import INSTANCE_NUMBER, Facts
+from hozi.archive.looks import note, once
 from hozi.archive.models import ExceptionCase, Instance, Patient, Series, Study
 from hozi.archive.place import volume
 from hozi.archive.study_page import LOOK, SEE, PatientBlock, kind_of, patient_of, study_of
@@ -214,6 +215,9 @@ def look(who: Who, pk: int) -> Looked:
     if sees:
         here, there, compared, hidden, problem = _sides(who, case)
     patient = here.patient if here else None
+    if there and there.study:
+        for study in Study.objects.filter(pk=there.study).select_related("patient"):
+            note(who, study, "page")
     record(_entry(who, case, "R", {"opened": "exception"}, patient))
     return Looked(
         line=line_of(case),
@@ -352,6 +356,11 @@ def opened(case: ExceptionCase) -> Iterator[Whole]:
         yield whole
 
 
+def note_patient(who: Who, case: ExceptionCase, patient: PatientBlock) -> None:
+    """A row in the audit that says who saw this patient beside the exception, unless it was written a moment ago."""
+    once(_entry(who, case, "R", {"opened": "exception"}, patient))
+
+
 def _entry(
     who: Who, case: ExceptionCase, action: str, detail: dict[str, object], patient: PatientBlock | None = None
 ) -> Entry:
@@ -401,8 +410,9 @@ def elements(who: Who, pk: int, *, wanted: str = "", first: int = 0, most: int =
 
 
 def picture(who: Who, pk: int) -> Thumbnail:
-    """The picture of an object in quarantine."""
+    """The picture of an object in quarantine. The audit says who has looked."""
     case = _quarantined(who, pk, LOOK)
+    once(_entry(who, case, "R", {"opened": "pictures"}))
     if not case.dataset_offset:
         return Thumbnail("damaged", case.sha256)
     return thumbnail.of_file(case.key, case.dataset_offset, case.transfer_syntax, case.sop_class)

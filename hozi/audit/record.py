@@ -120,10 +120,11 @@ def arrivals(study_uid: str) -> list[Arrivals]:
 
 
 def looked_since(look: Entry, since: datetime) -> bool:
-    """Whether the audit has a row from then on of the same look: by whom, at what of which study of which patient."""
-    rows = Event.objects.filter(study_uid=look.study_uid, actor=look.actor, action=look.action, code=look.code)
-    same = rows.filter(issuer=look.issuer, patient_id=look.patient_id, facility=look.facility, outcome=look.outcome)
-    return same.filter(at__gte=since, detail__opened=look.detail["opened"]).exists()
+    """Whether the audit has a row from then on of the same look: by whom, at what of whom."""
+    rows = Event.objects.filter(study_uid=look.study_uid, object_uid=look.object_uid, actor=look.actor)
+    same = rows.filter(issuer=look.issuer, patient_id=look.patient_id, facility=look.facility)
+    kind = same.filter(code=look.code, action=look.action, outcome=look.outcome, detail__opened=look.detail["opened"])
+    return kind.filter(at__gte=since).exists()
 
 
 def record(*entries: Entry) -> None:

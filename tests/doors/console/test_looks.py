@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver
 
-from hozi.archive.models import Instance, Patient, Study
+from hozi.archive.models import ExceptionCase, Instance, Patient, Study
 from hozi.audit.models import Event
 from hozi.doors.api.urls import made
 from hozi.doors.console.access import rule_of
@@ -190,3 +190,27 @@ def test_what_is_not_there_is_not_said_to_have_been_seen(study: Study, signed_in
     assert not Event.objects.filter(actor="olga.elsewhere", study_uid=STUDY, outcome=0).exists()
     assert ask(stranger, "GET", "/studies/")[0] == 200
     assert Event.objects.filter(actor="olga.elsewhere", code="110112").exists(), "by this name"
+
+
+def test_exceptions_say_who_saw_which_patient_and_the_picture(
+    study: Study, counter: Counter, tmp_path: Path, signed_in: SignedIn
+) -> None:
+    write(tmp_path / "b" / "x.dcm", StudyInstanceUID=STUDY, SOPInstanceUID="1.2.826.94.9", PatientID="E-0002")
+    counter.bring(tmp_path / "b")
+    case = ExceptionCase.objects.get().pk
+    both, own = {"E-0001", "E-0002"}, {"", "E-0002"}
+    for number, (url, patients, opened) in enumerate(
+        (
+            (f"/exceptions/{case}/", both, {"page", "exception"}),
+            (f"/api/exceptions/{case}", both, {"page", "exception"}),
+            (f"/api/exceptions/{case}/ways", both, {"exception"}),
+            (f"/exceptions/{case}/picture/", own, {"pictures"}),
+        )
+    ):
+        client = signed_in("pacs_admin", username=f"onai{number}")
+        rows = Event.objects.filter(actor=f"onai{number}", code="110103", action="R", study_uid=STUDY, facility="MAIN")
+        assert client.get(url).status_code == 200
+        assert {row.patient_id for row in rows} <= patients and {row.detail["opened"] for row in rows} == opened, url
+        assert patients == own or {row.patient_id for row in rows} == both, url
+        client.get(url)
+        assert rows.exclude(detail__opened="exception").count() <= 1, url
