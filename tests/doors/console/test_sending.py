@@ -223,3 +223,23 @@ def test_of_two_who_ask_at_the_same_moment_one_is_enough(archive: RunningArchive
     with ThreadPoolExecutor(4) as people:
         assert sorted(people.map(click, range(4))) == [False, False, False, True]
     assert Job.objects.count() == 1
+
+
+def test_of_a_study_that_is_reached_in_part_only_that_part_is_sent(
+    archive: RunningArchive, signed_in: SignedIn
+) -> None:
+    caller = archive.admit("CT1")
+    study, sent = stored(caller, 1)
+    other = image(StudyInstanceUID=study.uid, Modality="MR", StudyDescription="CHEST")
+    assert caller.store(encoded(other), CT, other.SOPInstanceUID)[0] == 0
+    narrow, wide = signed_in("radiologist", modality="CT"), signed_in("pacs_admin")
+    with archive.destination("VIEW1", CONTEXTS) as received:
+        ask(narrow, study, "VIEW1")
+        worker.work_once("test")
+    assert received.objects == sent
+    assert "VIEW1: sent 1 of 1" in part(narrow, study)
+    with archive.destination("VIEW2", CONTEXTS) as received:
+        ask(wide, study, "VIEW2")
+        worker.work_once("test")
+    assert len(received.objects) == 2
+    assert "VIEW2: sent 2 of 2" in part(wide, study) and "VIEW2" not in part(narrow, study)
