@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from hozi.accounts import authorise, failures, names, oversight, permissions, states
-from hozi.accounts.authorise import Held, Who
+from hozi.accounts.authorise import Denied, Held, Who
 from hozi.accounts.models import Person, Token
 from hozi.core.errors import NotThere, Refused
 
@@ -69,7 +69,7 @@ def make(
     """
     if who.kind == "token" and who.person == number:
         # Else whoever finds a token makes another that outlives it and works from anywhere.
-        raise Refused("A token makes no token for its own account: sign in to the console, or use `hozi user token`")
+        raise Denied(f"{who.actor} may not, with a token: make a token for the same account")
     label = names.note(name, longest=64, field="name")
     if not label:
         raise Refused("Give the token a name by which you know later what uses it", field="name")
