@@ -86,10 +86,13 @@ def waiting(who: Who, now: datetime | None = None, *, most: int = 200) -> list[W
     return found
 
 
-def breaches(since: datetime, now: datetime | None = None) -> tuple[int, int]:
-    """Of the requests since then: how many took longer than allowed, and of how many in all; declined ones apart."""
+def breaches(who: Who, since: datetime, now: datetime | None = None) -> tuple[int, int]:
+    """Of the requests since then, as far as who asks may see people: how many took longer than allowed, and of how
+    many in all; declined ones apart.
+    """
     late = total = 0
-    for row in Person.objects.filter(requested_at__gte=since).only("state", "requested_at", "usable_at"):
+    reached = oversight.reached(who, "people.see")
+    for row in Person.objects.filter(reached, requested_at__gte=since).only("state", "requested_at", "usable_at"):
         clock = of(row, now)
         if clock is not None:
             total += 1

@@ -22,6 +22,7 @@ from hozi.accounts.permissions import BY_KEY
 from hozi.core.errors import NotThere, Refused
 from hozi.facilities import places
 from hozi.facilities.models import Department, Facility
+from hozi.facilities.profiles import roles_on
 
 _MODALITY: Final = 16
 
@@ -189,7 +190,8 @@ def _check_not_more(who: Who, row: Grant) -> None:
 
 
 def _check_used(role: Role, place: Facility | None) -> None:
-    if place is not None and place.roles and role.key not in place.roles:
+    used = None if place is None else roles_on(place.code)
+    if place is not None and used is not None and role.key not in used:
         raise Refused(f"The role {role.name} is not used at {place.code}; switch it on there first", field="role")
 
 

@@ -33,11 +33,6 @@ class Kind:
     which: Q
     by: tuple[str, ...]
 
-    @property
-    def names_patients(self) -> bool:
-        """Whether its groups are patients, or patients and somebody."""
-        return "patient_id" in self.by
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -44,11 +44,6 @@ class Question:
     since: datetime | None = None
     until: datetime | None = None
 
-    @property
-    def about_a_patient(self) -> bool:
-        """Whether it names a patient or a study."""
-        return bool(self.patient_id or self.study_uid)
-
 
 @dataclass(frozen=True, slots=True)
 class Line:

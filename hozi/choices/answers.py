@@ -7,26 +7,6 @@ from datetime import timedelta
 from hozi.choices.values import get
 
 
-def hospital_name() -> str:
-    """The name that stands at the top of every page; empty: none was given."""
-    return str(get("console.hospital_name"))
-
-
-def support_contact() -> str:
-    """Whom to call for help, in words; empty: nobody was named."""
-    return str(get("console.support_contact"))
-
-
-def default_language() -> str:
-    """The language of those who have chosen none: en, sn or nd."""
-    return str(get("console.default_language"))
-
-
-def default_theme() -> str:
-    """The theme of those who have chosen none: auto, light or dark."""
-    return str(get("console.default_theme"))
-
-
 def session_length() -> timedelta:
     """How long a session lasts at most."""
     return timedelta(hours=int(get("accounts.session_hours")))

@@ -69,5 +69,5 @@ def test_those_due_first_come_first_and_only_as_far_as_one_sees(
 def test_breaches_are_counted(asked: int, somebody: Somebody) -> None:
     somebody("rudo", "radiologist")
     lifecycle.decline(OPERATOR, lifecycle.request(OPERATOR, full_name="Declined One").id, "not known here")
-    assert clock.breaches(FRIDAY - timedelta(days=999), FRIDAY + timedelta(hours=25)) == (1, 2)
-    assert clock.breaches(FRIDAY + timedelta(days=999)) == (0, 0)
+    assert clock.breaches(OPERATOR, FRIDAY - timedelta(days=999), FRIDAY + timedelta(hours=25)) == (1, 2)
+    assert clock.breaches(OPERATOR, FRIDAY + timedelta(days=999)) == (0, 0)

@@ -79,7 +79,7 @@ def test_a_variable_of_the_environment_is_seen_as_such(monkeypatch: pytest.Monke
     started = Settings()  # type: ignore[call-arg]
     monkeypatch.setattr(values, "HOZI", started)
     assert values.standing(NAME).source == "environment"
-    assert answers.hospital_name() == "Granary Hospital"
+    assert values.get("console.hospital_name") == "Granary Hospital"
     assert values.standing(DAYS).source == "default"
 
 
@@ -230,8 +230,16 @@ def test_every_choice_has_an_answer_of_the_right_type() -> None:
     assert answers.session_length() == timedelta(hours=5)
     assert answers.emergency_length() == timedelta(minutes=15)
     assert (answers.password_min_length(), answers.inactive_days(), answers.review_grace_days()) == (12, 90, 14)
-    assert (answers.hospital_name(), answers.support_contact(), answers.max_results()) == ("", "", 5000)
-    assert (answers.default_language(), answers.default_theme(), answers.mfa_required()) == ("en", "auto", "admins")
+    assert (values.get("console.hospital_name"), values.get("console.support_contact"), answers.max_results()) == (
+        "",
+        "",
+        5000,
+    )
+    assert (values.get("console.default_language"), values.get("console.default_theme"), answers.mfa_required()) == (
+        "en",
+        "auto",
+        "admins",
+    )
 
 
 def test_what_is_no_choice_is_not_there() -> None:

@@ -21,12 +21,8 @@ from hozi.doors.cli.prepare import load
 from hozi.doors.cli.tongues import compiled
 
 TAKEN: Final = {
-    "vendor/alpine.min.js": "@alpinejs/csp/dist/cdn.min.js",
     "vendor/htmx.min.js": "htmx.org/dist/htmx.min.js",
     "vendor/tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
-    "vendor/tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
-    "vendor/uplot.min.css": "uplot/dist/uPlot.min.css",
-    "vendor/uplot.min.js": "uplot/dist/uPlot.iife.min.js",
 }
 """What pages load, by its name below /static/; and where it lies in `frontend/node_modules`."""
 

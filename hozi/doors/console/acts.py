@@ -10,6 +10,11 @@ from django.shortcuts import resolve_url
 from django.utils.functional import Promise
 
 
+def is_part(request: HttpRequest) -> bool:
+    """Whether a part of a page is asked for, and not a whole one (htmx says so)."""
+    return request.headers.get("HX-Request") == "true"
+
+
 def done(request: HttpRequest, text: str | Promise, to: str, *args: Any, **kwargs: Any) -> HttpResponse:
     """Says at the top of the next page what was done, and goes to ``to`` (a URL or its name; 303, PRG)."""
     messages.success(request, str(text))
@@ -25,7 +30,7 @@ def not_done(request: HttpRequest, text: str | Promise, to: str, *args: Any, **k
 def there(request: HttpRequest, to: str, *args: Any, **kwargs: Any) -> HttpResponse:
     """Goes to ``to`` with GET, from a whole page or from a part of one."""
     url = resolve_url(to, *args, **kwargs)
-    if request.headers.get("HX-Request") == "true":
+    if is_part(request):
         response = HttpResponse(status=204)
         response.headers["HX-Redirect"] = url
         return response

@@ -19,7 +19,7 @@ from hozi.archive import decide, quarantine
 from hozi.archive.decide import Options, Plan
 from hozi.archive.quarantine import Compared, Looked
 from hozi.core.errors import HoziError, Refused
-from hozi.doors.console import acts, needs
+from hozi.doors.console import acts, needs, paged
 from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.forms import Form
 from hozi.doors.console.needs import Need
@@ -27,7 +27,6 @@ from hozi.doors.console.study import answer_picture
 from hozi.doors.console.templatetags.console import dicom_date, dicom_time, person_name
 
 _LINES: Final = 50
-_ELEMENTS: Final = 150
 
 REASONS: Final[dict[str, str | Promise]] = {
     "same-uid-other-content": gettext_lazy("Same number, other content"),
@@ -265,22 +264,14 @@ def _put_aside(who: Who, pk: int, note: str, version: int) -> None:
 @page("studies.open", post="studies.open")
 def exception_elements(request: Request, pk: int) -> HttpResponse:
     """The elements of an object in quarantine."""
-    told = request.POST if request.method == "POST" else {}
-    wanted = str(told.get("wanted", "")).strip()[:100]
-    digits = str(told.get("first", ""))
-    first = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 9 else 0
-    found = quarantine.elements(request.who, pk, wanted=wanted, first=first, most=_ELEMENTS)
+    wanted = paged.wanted(request)
+    found = quarantine.elements(request.who, pk, wanted=wanted.text, first=wanted.first, most=paged.MOST)
     context = {
         "place": "exceptions",
         "line": quarantine.line_of(quarantine.case_of(request.who, pk)),
-        "listing": found,
-        "wanted": wanted,
-        "first": first,
-        "last": first + len(found.lines),
-        "back": max(first - _ELEMENTS, 0) if first else None,
-        "on": first + _ELEMENTS if first + len(found.lines) < found.total else None,
+        **wanted.shown(found),
     }
-    part = request.headers.get("HX-Request") == "true"
+    part = acts.is_part(request)
     template = "console/exceptions/elements_part.html" if part else "console/exceptions/elements.html"
     return render(request, template, context)
 

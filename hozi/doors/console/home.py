@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from hozi.doors.console import needs
+from hozi.doors.console import acts, needs
 from hozi.doors.console.access import Request, signed_in
 
 
@@ -15,5 +15,5 @@ def home(request: Request) -> HttpResponse:
     """What needs whoever looks; the list alone when it is asked for again."""
     found = needs.of(request.who)
     context = {"place": "home", "needs": found, "at": timezone.now()}
-    part = request.headers.get("HX-Request") == "true"
+    part = acts.is_part(request)
     return render(request, "console/home/needs.html" if part else "console/home/home.html", context)

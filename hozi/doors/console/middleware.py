@@ -19,6 +19,7 @@ from hozi.accounts import authorise, sessions
 from hozi.accounts.authorise import Denied, Who
 from hozi.choices.values import get_or_default as chosen
 from hozi.core.errors import Changed, NotThere, Refused
+from hozi.doors.console import acts
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
 from hozi.doors.http import denials, second_factor, shift
 
@@ -145,20 +146,16 @@ def _methods(rule: Rule) -> list[str]:
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
-    back = request.get_full_path() if request.method in ("GET", "HEAD") and not _is_part(request) else "/"
+    back = request.get_full_path() if request.method in ("GET", "HEAD") and not acts.is_part(request) else "/"
     return _elsewhere(request, f"{reverse('account_login')}?{urlencode({'next': back})}")
 
 
 def _elsewhere(request: HttpRequest, url: str) -> HttpResponse:
-    if _is_part(request):
+    if acts.is_part(request):
         response = HttpResponse(status=204)
         response.headers["HX-Redirect"] = url
         return response
     return HttpResponseRedirect(url)
-
-
-def _is_part(request: HttpRequest) -> bool:
-    return request.headers.get("HX-Request") == "true"
 
 
 def _denied(request: HttpRequest, permission: str) -> HttpResponse:
@@ -184,5 +181,5 @@ def _not_there(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
-    name = "console/refused_part.html" if _is_part(request) else "console/refused.html"
+    name = "console/refused_part.html" if acts.is_part(request) else "console/refused.html"
     return render(request, name, {"title": title, "text": text, "status": status}, status=status)

@@ -6,7 +6,6 @@ of the list holds this key and the row id of the study behind which the page lie
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from datetime import date, timedelta
@@ -27,15 +26,14 @@ from hozi.archive import browse as browsing
 from hozi.archive import saved_filters
 from hozi.archive.browse import Filters, Page
 from hozi.core.errors import NotThere, Refused
-from hozi.doors.console import acts
+from hozi.doors.console import acts, kept
 from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.forms import Form
 from hozi.facilities import places
 
 FIND: Final = "studies.find"
 PAGE: Final = 50
-_KEPT: Final = "studies"
-_MOST_KEPT: Final = 12
+_PLACE: Final = "studies"
 _MOST_FACILITIES: Final = 200
 #: Seconds between two looks at what arrives.
 _SOON, _LATER = 5, 20
@@ -193,23 +191,12 @@ def _context(
 def _keep(request: Request, filters: Filters) -> str:
     """Puts the filters into the session; returns the key for them. Nothing looked for has no key."""
     told = {name: value for name, value in asdict(filters).items() if value}
-    if filters == Filters():
-        return ""
-    kept: dict[str, dict[str, str]] = dict(request.session.get(_KEPT, {}))
-    for key, one in kept.items():
-        if one == told:
-            return key
-    key = secrets.token_urlsafe(6)
-    kept[key] = told
-    while len(kept) > _MOST_KEPT:
-        del kept[next(iter(kept))]
-    request.session[_KEPT] = kept
-    return key
+    return kept.keep(request, _PLACE, told if filters != Filters() else {})
 
 
 def _kept(request: Request, key: str) -> Filters:
     """The filters under that key; an unknown or forgotten key means none."""
-    return Filters(**request.session.get(_KEPT, {}).get(key, {}))
+    return Filters(**kept.under(request, _PLACE, key))
 
 
 def _initial(filters: Filters) -> dict[str, Any]:

@@ -22,13 +22,12 @@ from hozi.archive.tags import tags_of
 from hozi.archive.thumbnail import Thumbnail
 from hozi.core.dicom import syntaxes
 from hozi.core.errors import NotThere, Refused, Unavailable
-from hozi.doors.console import acts
+from hozi.doors.console import acts, paged
 from hozi.doors.console.access import Request, action, page
 
 _SERIES: Final = 16
 """Series on one page: as many pictures as a slow link brings in a second or two."""
 _OBJECTS: Final = 60
-_ELEMENTS: Final = 150
 _STILL_COMING: Final = timedelta(minutes=10)
 """So long after the last arrival the page asks whether more has come."""
 
@@ -81,7 +80,7 @@ def history(request: Request, pk: int) -> HttpResponse:
     """What has happened to a study, as a part of its page or as one of its own."""
     lines = study_page.history(request.who, pk)
     context = _about(request, study_page.open_study(request.who, pk)) | {"lines": lines}
-    part = request.headers.get("HX-Request") == "true"
+    part = acts.is_part(request)
     return render(request, "console/study/history_part.html" if part else "console/study/history.html", context)
 
 
@@ -96,19 +95,16 @@ def one_series(request: Request, pk: int) -> HttpResponse:
         "objects": lines[:_OBJECTS],
         "more": lines[_OBJECTS - 1].key if len(lines) > _OBJECTS else "",
     }
-    part = request.headers.get("HX-Request") == "true"
+    part = acts.is_part(request)
     return render(request, "console/study/objects.html" if part else "console/study/one_series.html", context)
 
 
 @page(LOOK, post=LOOK)
 def elements(request: Request, pk: int) -> HttpResponse:
     """The elements of an object. What is searched for may name a patient: it comes by POST."""
-    told = request.POST if request.method == "POST" else {}
-    stored, wanted = told.get("as") == "stored", str(told.get("wanted", "")).strip()[:100]
-    first = _number(told.get("first"))
+    stored, wanted = request.POST.get("as") == "stored", paged.wanted(request)
     instance = study_page.instance_of(request.who, LOOK, pk)
-    tags = tags_of(request.who, pk, stored=stored, wanted=wanted, first=first, most=_ELEMENTS)
-    found = tags.listing
+    tags = tags_of(request.who, pk, stored=stored, wanted=wanted.text, first=wanted.first, most=paged.MOST)
     syntax = syntaxes.get(tags.transfer_syntax)
     context = _about(request, study_page.open_study(request.who, instance.series.study_id)) | {
         "instance": instance,
@@ -116,13 +112,9 @@ def elements(request: Request, pk: int) -> HttpResponse:
         "kind": study_page.kind_of(tags.sop_class),
         "syntax": syntax.name if syntax else tags.transfer_syntax,
         "stored": stored,
-        "wanted": wanted,
-        "first": first,
-        "last": first + len(found.lines),
-        "back": max(first - _ELEMENTS, 0) if first else None,
-        "on": first + _ELEMENTS if first + len(found.lines) < found.total else None,
+        **wanted.shown(tags.listing),
     }
-    part = request.headers.get("HX-Request") == "true"
+    part = acts.is_part(request)
     return render(request, "console/study/elements_part.html" if part else "console/study/elements.html", context)
 
 
@@ -159,14 +151,14 @@ def send(request: Request, pk: int) -> HttpResponse:
         "lines": lines,
         "waits": any(line.state == "waiting" for line in lines),
     }
-    if request.headers.get("HX-Request") == "true":
+    if acts.is_part(request):
         return render(request, "console/study/send_part.html", context)
     context |= _about(request, study_page.open_study(request.who, pk))
     return render(request, "console/study/send.html", context)
 
 
 def _ask(request: Request, pk: int) -> HttpResponse:
-    number = _number(request.POST.get("device"))
+    number = paged.number(request.POST.get("device"))
     try:
         device = sending.ask(request.who, pk, number)
     except NotThere:
@@ -192,11 +184,6 @@ def _about(request: Request, head: StudyHead) -> dict[str, Any]:
         "may_see_exceptions": may(who, "exceptions.see"),
         "may_read_audit": may(who, "audit.read"),
     }
-
-
-def _number(text: object) -> int:
-    digits = str(text or "")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 9 else 0
 
 
 # Pictures ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import tempfile
 import time
 from collections import Counter
@@ -172,7 +173,7 @@ class Bridge:
         body.seek(0)
         environ["CONTENT_LENGTH"] = str(length) if length or request.length is not None else ""
         environ["wsgi.input"] = body
-        environ["wsgi.errors"] = _Errors()
+        environ["wsgi.errors"] = ErrorStream()
         with structlog.contextvars.bound_contextvars(request=request.number):
             pieces = self._application(environ, answer.start)
         answer.route = str(environ.get("hozi.route", ""))
@@ -354,14 +355,11 @@ def _tell(answer: Answer, seconds: float, number: str, method: str, address: str
     )
 
 
-class _Errors:
-    """WSGI's ``wsgi.errors``: what is written there may hold anything, so it goes nowhere."""
+class ErrorStream(io.TextIOBase):
+    """WSGI's ``wsgi.errors`` (PEP 3333): what is written there may hold anything, so the log has only that it was."""
 
     def write(self, text: str) -> int:
+        """Says that something was written, and how long it was."""
+        if text.strip():
+            log.warning("something was written to wsgi.errors", characters=len(text))
         return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass

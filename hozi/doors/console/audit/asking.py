@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
@@ -17,6 +16,7 @@ from hozi.accounts import authorise
 from hozi.accounts.authorise import Who
 from hozi.audit import words
 from hozi.audit.search import Question
+from hozi.doors.console import kept as store
 from hozi.doors.console.access import Request
 from hozi.doors.console.forms import Form
 from hozi.facilities import places
@@ -24,8 +24,7 @@ from hozi.facilities import places
 READ: Final = "audit.read"
 EXPORT: Final = "audit.export"
 
-_KEPT: Final = "audit"
-_MOST_KEPT: Final = 12
+_PLACE: Final = "audit"
 _MOST_FACILITIES: Final = 200
 _DAY: Final = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 _TYPED: Final = {"autocomplete": "off", "spellcheck": "false"}
@@ -101,24 +100,12 @@ def by(request: Request, permission: str = READ) -> Any:
 
 def keep(request: Request, question: Question) -> str:
     """Puts the question into the session; returns the key for it. The one that asks for nothing has none."""
-    if question == Question():
-        return ""
-    told = {name: _kept_text(value) for name, value in asdict(question).items() if value}
-    kept: dict[str, dict[str, str]] = dict(request.session.get(_KEPT, {}))
-    for key, one in kept.items():
-        if one == told:
-            return key
-    key = secrets.token_urlsafe(6)
-    kept[key] = told
-    while len(kept) > _MOST_KEPT:
-        del kept[next(iter(kept))]
-    request.session[_KEPT] = kept
-    return key
+    return store.keep(request, _PLACE, {name: _kept_text(value) for name, value in asdict(question).items() if value})
 
 
 def kept(request: Request, key: str) -> Question:
     """The question under that key; an unknown or forgotten key means none."""
-    told: dict[str, Any] = dict(request.session.get(_KEPT, {}).get(key, {}))
+    told: dict[str, Any] = dict(store.under(request, _PLACE, key))
     for name in ("since", "until"):
         if name in told:
             told[name] = datetime.fromisoformat(told[name])

@@ -71,7 +71,7 @@ def devices(request: Request) -> HttpResponse:
     }
     told = [(one.knock.pk, one.knock.count, one.suggestions) for one in context["knocks"]]
     context["seen"] = seen(rows, [row.old for row in rows], told, context["trials"])
-    if request.headers.get("HX-Request") != "true":
+    if not acts.is_part(request):
         return render(request, "console/devices/list.html", context)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)

@@ -76,7 +76,7 @@ def trial(request: Request, number: int) -> HttpResponse:
     room.get(number, within(request.who))
     looked_at = trying.look(number)
     context = {"place": "devices", **_context(request, looked_at)}
-    if request.headers.get("HX-Request") != "true":
+    if not acts.is_part(request):
         return render(request, "console/devices/trial.html", context)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204 if looked_at.open else 286)

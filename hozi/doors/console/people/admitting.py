@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -23,6 +25,7 @@ from hozi.doors.console.people import choosing, once
 from hozi.doors.console.people.choosing import set_choices
 
 _MOST_AT_ONCE: Final = 200
+_LOOKED_BACK: Final = timedelta(days=90)
 
 
 class Newcomer(Form):
@@ -96,10 +99,14 @@ def waiting(request: Request) -> HttpResponse:
                 admitted.append(lifecycle.admit(request.who, number))
             except Refused as error:
                 refused.append(str(error))
+    late, asked = clock.breaches(request.who, timezone.now() - _LOOKED_BACK)
     context = {
         "place": "people",
         "tab": "waiting",
         "waiting": clock.waiting(request.who, most=_MOST_AT_ONCE),
+        "late": late,
+        "asked": asked,
+        "days": _LOOKED_BACK.days,
         "may_admit": lifecycle.may_decide_alone(request.who),
         "admitted": [(account, absolute(request, account)) for account in admitted],
         "refused": refused,
