@@ -344,7 +344,10 @@ def test_language_and_look_are_kept(signed_in: SignedIn) -> None:
 
 
 def test_home_says_who_waits(admin: Client, asked: Account) -> None:
-    assert "1 person waits for an account" in text(admin.get("/"))
+    home = admin.get("/")
+    assert "1 person waits for an account" in text(home)
+    [need] = [need for need in home.context["needs"] if "waits for an account" in str(need.text)]
+    assert need.since <= timezone.now(), "since the request, not until it is due"
     get_user_model()._default_manager.filter(pk=asked.id).update(requested_at=timezone.now() - timedelta(hours=25))
     assert "1 for more than 24 hours" in text(admin.get("/"))
 

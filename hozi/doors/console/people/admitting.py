@@ -166,9 +166,8 @@ def _needs(who: Who) -> list[Need]:
     }
     if late:
         text += ", " + _("%(count)d for more than 24 hours") % {"count": late}
-    return [
-        Need("now" if late else "soon", text + ".", _("Admit them"), reverse("people-waiting"), found[0].clock.due_at)
-    ]
+    since = found[0].clock.due_at - clock.ALLOWED
+    return [Need("now" if late else "soon", text + ".", _("Admit them"), reverse("people-waiting"), since)]
 
 
 needs.register("people.approve", _needs)
