@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import argon2
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core.cache import cache
@@ -63,6 +64,23 @@ def test_a_wrong_password_and_a_wrong_name_read_the_same(anybody: Client) -> Non
         return [line for line in page.splitlines() if b"csrf" not in line.lower()]
 
     assert without_tokens(known) == without_tokens(unknown)
+
+
+def test_a_wrong_password_and_a_wrong_name_cost_the_same_work(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 is nearly all of the time that an answer takes: as often for a name that nobody has."""
+    settle(ACCOUNTS["radiologist"])
+    worked: list[str] = []
+    for name in ("hash_secret", "verify_secret"):
+        original = getattr(argon2.low_level, name)
+        for module in (argon2.low_level, argon2._password_hasher):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *a, f=original, n=name, **k: (worked.append(n), f(*a, **k))[1])
+    work = []
+    for username in ("rradiologist", "nobodyatall"):
+        worked.clear()
+        _try(Client(), username, "wrong password")
+        work.append(len(worked))
+    assert work == [1, 1]
 
 
 def test_guessing_is_locked_and_audited_and_the_right_password_does_not_help_then(anybody: Client) -> None:
