@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -142,16 +143,14 @@ class Archive:
         listeners = self.listeners()
         victims = [rng.choice(listeners)] if one and listeners else listeners
         self.before_kill()
-        for victim in victims:
-            victim.kill()
+        _kill(victims)
         self.listener_deaths += 1
         _gone(victims, "a listener survived SIGKILL")
 
     def kill_worker(self) -> None:
         """SIGKILL for the worker; the supervisor starts it again."""
         workers = [process for process in self._family() if _is_worker(process)]
-        for worker in workers:
-            worker.kill()
+        _kill(workers)
         _gone(workers, "a worker survived SIGKILL")
 
     # Look
@@ -273,6 +272,13 @@ def _is_alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """SIGKILL for each that is still there: some go with the first, whose parts they are."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _gone(processes: list[psutil.Process], complaint: str) -> None:
