@@ -62,7 +62,8 @@ def test_it_leaves_out_what_is_not_ours_to_run_and_compresses_the_rest(packages:
     }
     assert told["program"] == PROGRAM
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    packed = {f"{name}.{kind}" for name in (PROGRAM, "app.bundle.css", "5130ccb17e3f3f5b.wasm") for kind in ("br", "gz")}
+    large = (PROGRAM, "app.bundle.css", "5130ccb17e3f3f5b.wasm")
+    packed = {f"{name}.{kind}" for name in large for kind in ("br", "gz")}
     assert files == packed | {"font.woff2", "assets/images/sketch.png", "manifest.json"}
 
 
