@@ -302,7 +302,7 @@ def test_a24_what_means_something_to_sql_is_matched_as_it_stands(caller: Caller)
         "{}",
         "$1",
         "%s",
-        "\ud83d\ude00",
+        "\U0001f600",
     )
     every = [key.keyword for key in KEYS if key.usage != "-" and key.vr != "SQ" and key.source == "dataset"]
     for number, value in enumerate(hostile):
@@ -318,7 +318,7 @@ def test_a25_a_hostile_pattern_costs_little(caller: Caller) -> None:
     for pattern in ("*a" * 500, "*" * 6000, "?" * 1000, "*" + "%_" * 300):
         for keyword in ("PatientName", "StudyDescription", "PatientID"):
             assert caller.get("/studies", {keyword: pattern}).status in (200, 204, 400)
-    assert caller.get("/studies", {"PatientID": "x" * 2000}).status == 204
+    assert caller.get("/studies", {"PatientID": "x" * 1000}).status == 204
     assert caller.get("/studies", {"PatientID": "\\".join(f"{n}*" for n in range(200))}).status == 400
     assert time.monotonic() - begun < 20
 
