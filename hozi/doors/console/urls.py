@@ -21,6 +21,7 @@ AREAS: Final = (
     "facility_parts",
     "organisations",
     "people",
+    "readable",
     "reviews",
     "settings",
     "studies",
