@@ -25,6 +25,7 @@ AREAS: Final = (
     "settings",
     "studies",
     "study",
+    "viewer",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
