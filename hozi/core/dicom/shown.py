@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 
 from hozi.core.dicom import charset, scan
@@ -253,6 +254,13 @@ _GROUPS: Final = (
 )
 
 
+_BROKEN: Final = (
+    *(AttributeError, EOFError, KeyError, IndexError, NotImplementedError, OverflowError, RecursionError),
+    *(TypeError, ValueError, struct.error, BytesLengthException, InvalidDicomError, UnicodeError),
+)
+"""What pydicom makes of broken groups."""
+
+
 def _by_frame(shown: Shown, buffer: Buffer, syntax: TransferSyntax) -> None:
     """Lays what all frames share over the image, and lists what each has of its own."""
     if syntax.deflated:
@@ -271,7 +279,7 @@ def _by_frame(shown: Shown, buffer: Buffer, syntax: TransferSyntax) -> None:
             shown.update(_of_groups(shared[0]))
         items = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])[:MOST_FRAMES]
         own = [_of_groups(item) for item in items]
-    except Exception:  # noqa: BLE001 - whatever pydicom makes of broken groups: the picture is shown without them
+    except _BROKEN:  # the picture is shown without what its frames say
         return
     common = {key: value for key, value in own[0].items() if all(one.get(key) == value for one in own)} if own else {}
     shown.update(common)

@@ -48,7 +48,10 @@ def view(request: Request, pk: int) -> HttpResponse:
         "keys": viewer_words.keys(),
         "scripts": SCRIPTS,
     }
-    return render(request, "console/viewer/view.html", context)
+    response = render(request, "console/viewer/view.html", context)
+    # Reports and waveforms are read in a frame, films by the browser itself: from here, like everything.
+    response._csp_update = {"frame-src": ["'self'"], "media-src": ["'self'"], "img-src": ["blob:"]}  # type: ignore[attr-defined]
+    return response
 
 
 SCRIPTS: Final = tuple(

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from pydicom.dataset import FileDataset
-from pydicom.filereader import dcmread
 
 from hozi.core.dicom import shown, syntaxes
 from hozi.core.dicom.keys import tag_of
-from tests.corpus import CORPUS
 from tests.doors.dimse.images import BIG, EXPLICIT, IMPLICIT, encoded, image
 
 
@@ -75,33 +72,34 @@ def test_regions_of_an_ultrasound_image_say_how_large_their_pixels_are() -> None
     assert told(image(SequenceOfUltrasoundRegions=[doppler, region]))["regions"] == [[10, 20, 300, 400, 0.2, 0.3]]
 
 
-def _enhanced() -> FileDataset:
-    for path in sorted((CORPUS / "dicom").rglob("*.dcm")):
-        try:
-            dataset = dcmread(path, stop_before_pixels=True)
-        except Exception:  # noqa: BLE001 - the corpus has files that nothing can read
-            continue
-        groups = dataset.get("PerFrameFunctionalGroupsSequence")
-        if groups and "PlanePositionSequence" in groups[0]:
-            return dataset
-    pytest.skip("the corpus is not here")
+def _item(name: str, **elements: Any) -> Dataset:
+    """An item with one sequence of one item."""
+    inner, outer = Dataset(), Dataset()
+    for keyword, value in elements.items():
+        setattr(inner, keyword, value)
+    setattr(outer, name, [inner])
+    return outer
 
 
 def test_frames_of_an_enhanced_image_have_their_own_places() -> None:
-    dataset = _enhanced()
-    groups = dataset.PerFrameFunctionalGroupsSequence
-    found = told(dataset)
-    assert [one["position"] for one in found["each"]] == [
-        [pytest.approx(float(part)) for part in one.PlanePositionSequence[0].ImagePositionPatient] for one in groups
-    ]
+    frames = [_item("PlanePositionSequence", ImagePositionPatient=[0, 0, place]) for place in (1, 3.5)]
+    frames[1].update(_item("FrameVOILUTSequence", WindowCenter=5, WindowWidth=9, WindowCenterWidthExplanation="X"))
+    shared = _item("PixelMeasuresSequence", PixelSpacing=[0.5, 0.5], SliceThickness=2.5)
+    found = told(
+        image(
+            NumberOfFrames=2,
+            SharedFunctionalGroupsSequence=[shared],
+            PerFrameFunctionalGroupsSequence=frames,
+            PixelData=bytes(128),
+        )
+    )
+    assert (found["spacing"], found["thick"], found["frames"]) == ([0.5, 0.5], 2.5, 2)
+    assert found["each"] == [{"position": [0, 0, 1]}, {"position": [0, 0, 3.5], "windows": [[5, 9, "X"]]}]
 
 
 def test_groups_that_cannot_be_read_cost_the_places_only() -> None:
-    dataset = image(NumberOfFrames=2)
-    item = Dataset()
-    item.PlanePositionSequence = [Dataset()]
-    item.PlanePositionSequence[0].ImagePositionPatient = [1, 2, 3]
-    dataset.PerFrameFunctionalGroupsSequence = [item]
+    groups = [_item("PlanePositionSequence", ImagePositionPatient=[1, 2, 3])]
+    dataset = image(NumberOfFrames=2, PerFrameFunctionalGroupsSequence=groups, PixelData=bytes(128))
     raw = encoded(dataset)
     at = raw.index(struct.pack("<HH", 0x0020, 0x0032))
     found = shown.of_dataset(
