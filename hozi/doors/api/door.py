@@ -17,8 +17,9 @@ from ninja.parser import Parser
 
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.api.gate import FactorMissing, TooFast
+from hozi.doors.api.gate import TooFast
 from hozi.doors.http import denials
+from hozi.doors.http.signed_in import FactorMissing
 from hozi.jobs.queue import describe
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,8 @@ from hozi.accounts.permissions import BY_KEY
 from hozi.core.errors import Refused
 from hozi.core.pace import Bucket
 from hozi.doors.api.schemas import Problem
-from hozi.doors.http import second_factor, shift
+from hozi.doors.http import signed_in
+from hozi.doors.http.signed_in import address_of
 from hozi.settings import HOZI
 
 ANYBODY: Final = "anybody"
@@ -46,10 +47,6 @@ class Request(HttpRequest):
 
 class TooFast(Exception):
     """Whoever asks has asked too often."""
-
-
-class FactorMissing(Denied):
-    """Whoever is signed in must set up a second factor before anything else."""
 
 
 @dataclass
@@ -88,19 +85,12 @@ class Session(APIKeyCookie):
 
     def __call__(self, request: HttpRequest) -> Who | None:
         """Who asks; None when nobody is signed in, or when a token was shown: that one counts."""
-        if "Authorization" in request.headers or not request.user.is_authenticated or shift.is_over(request):
-            return None
-        return super().__call__(request)
+        return super().__call__(request) if signed_in.is_signed_in(request) else None
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Who | None:
         """Who asks; None when the account does not work any more."""
-        who = None if request.user.pk is None else authorise.of_person(request.user.pk, address_of(request))
-        if who is None:
-            return None
-        request.who = who  # type: ignore[attr-defined]
-        if second_factor.is_missing(request):
-            raise FactorMissing("Set up a second factor in the console first")
-        return _let_in(request, who, self.route)
+        who = signed_in.who_asks(request)
+        return None if who is None else _let_in(request, who, self.route)
 
 
 class Area:
@@ -149,11 +139,6 @@ class Area:
             return view
 
         return enter
-
-
-def address_of(request: HttpRequest) -> str:
-    """Where the request comes from."""
-    return str(request.META.get("REMOTE_ADDR") or "")
 
 
 def _parameters(operation: Operation) -> frozenset[str]:

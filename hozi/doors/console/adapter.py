@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponse
 
 from hozi.accounts.authorise import home_of
 from hozi.audit.record import Code, Entry, Outcome, Type, record
-from hozi.doors.console.middleware import address_of
 from hozi.doors.http import second_factor
+from hozi.doors.http.signed_in import address_of
 
 #: What allauth writes e-mails about is a change of how somebody signs in (PS3.16 CID 401, User Attributes Changed).
 _CHANGES: Final = {

@@ -20,7 +20,7 @@ from requests import RequestException
 from hozi.accounts.authorise import home_of
 from hozi.audit.record import Code, Entry, Outcome, Type, record
 from hozi.doors.console.access import public
-from hozi.doors.console.middleware import address_of
+from hozi.doors.http.signed_in import address_of
 
 
 class Elsewhere(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types

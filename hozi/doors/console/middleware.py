@@ -22,6 +22,7 @@ from hozi.core.errors import Changed, NotThere, Refused
 from hozi.doors.console import acts
 from hozi.doors.console.access import OTHER_DOORS, Rule, rule_of
 from hozi.doors.http import denials, second_factor, shift
+from hozi.doors.http.signed_in import address_of
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +121,6 @@ def _language_of(request: HttpRequest) -> str:
         if hospital != settings.LANGUAGE_CODE:
             return hospital
     return translation.get_language_from_request(request)
-
-
-def address_of(request: HttpRequest) -> str:
-    """Where the request comes from; behind a trusted proxy, from where it came to the proxy."""
-    return str(request.META.get("REMOTE_ADDR") or "")
 
 
 def who_asks(request: HttpRequest, address: str) -> Who:

@@ -1,8 +1,9 @@
 """Between the web server and Django: a slow client costs a connection, never a thread.
 
 Granian gives each request as a coroutine. Here its body is read, under limits and against the clock, before a thread
-of the pool runs Django on it; an answer that streams gets a thread of another pool. Django stays what it is, a
-synchronous WSGI application; decision record 13 says why Granian's own WSGI door is not used.
+of the pool runs Django on it; an answer that streams gets a thread of another pool, and so does a request whose body is
+larger than that (`inflow`). Django stays what it is, a synchronous WSGI application; decision record 13 says why
+Granian's own WSGI door is not used.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from django.db import connections
 
 from hozi.doors.http import connection, headers, pages
 from hozi.doors.http.gate import Gate, NotLetIn, Request, Scope
+from hozi.doors.http.inflow import Inflow
 
 LARGEST_BODY: Final = 16 << 20
 IN_MEMORY: Final = 64 << 10
@@ -47,6 +49,10 @@ STREAMS: Final = 16
 STREAMS_OF_ONE: Final = 6
 """Answers that stream at the same time, in each process, in all and for one address."""
 
+INFLOWS: Final = 16
+INFLOWS_OF_ONE: Final = 4
+"""Bodies that stream in at the same time, in each process, in all and for one address."""
+
 WHOLE: Final = 1 << 20
 """Files up to this size are answered in one piece."""
 
@@ -54,6 +60,8 @@ log = structlog.get_logger(__name__)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Pairs = list[tuple[str, str]]
+StreamsIn = Callable[[str, str], bool]
+"""Whether the body of a request with that method and path is handed on as it comes, however long it is."""
 
 
 class Stream(Protocol):
@@ -119,14 +127,23 @@ class Answer:
 class Bridge:
     """The application that Granian calls: `gate`, then Django in one of ``threads`` threads."""
 
-    def __init__(self, application: Application, gate: Gate, threads: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        gate: Gate,
+        threads: int,
+        streams_in: StreamsIn = lambda method, path: False,
+    ) -> None:
         self._application = application
         self._gate = gate
+        self._streams_in = streams_in
         self._pool = ThreadPoolExecutor(threads, "request")
         self._streams = ThreadPoolExecutor(STREAMS, "stream")
+        self._inflows = ThreadPoolExecutor(INFLOWS, "inflow")
         self._room = threads * (1 + WAITING_FOR_EACH_THREAD)
         self._bodies: Counter[str] = Counter()
         self._streaming: Counter[str] = Counter()
+        self._flowing: Counter[str] = Counter()
 
     async def __rsgi__(self, scope: Scope, transport: Transport) -> None:
         """Answers one request; whatever happens, it is answered, and the log says how."""
@@ -135,8 +152,16 @@ class Bridge:
         answer, address = Answer(), ""
         try:
             address = self._gate.address(scope)
-            request = self._gate.let_in(scope, number)
-            await self._work(request, transport, answer, scope.client)
+            streams = self._streams_in(scope.method, scope.path)
+            request = self._gate.let_in(scope, number, chunked=streams)
+            if streams:
+                await self._take_in(request, transport, answer)
+            else:
+                await self._work(request, transport, answer)
+            if answer.pieces is None:
+                _send(transport, answer, request, request.number)
+            else:
+                await self._stream(request, transport, answer, scope.client)
         except NotLetIn as refusal:
             log.info("request refused", request=number, why=refusal.why)
             answer.refuse(refusal.status, number)
@@ -149,8 +174,34 @@ class Bridge:
         finally:
             _tell(answer, time.monotonic() - begun, number, scope.method, address)
 
-    async def _work(self, request: Request, transport: Transport, answer: Answer, peer: str) -> None:
-        with self._body_place(request) as place:
+    async def _take_in(self, request: Request, transport: Transport, answer: Answer) -> None:
+        """Runs the application in a thread of its own pool, and hands it the body as it comes, when it asks for it."""
+        with _place(self._flowing, request.address, INFLOWS, INFLOWS_OF_ONE, "too many bodies stream in") as place:
+            place()
+            loop = asyncio.get_running_loop()
+            body = Inflow(transport, request.length, loop)
+            try:
+                await loop.run_in_executor(self._inflows, self._run_inflow, request, body, answer)
+            finally:
+                body.stop()
+            if not body.ended or request.header("transfer-encoding"):
+                # What is still coming is no next request. And of a body in chunks that told a length too, only one
+                # of the two is seen here, and a proxy may have seen the other (RFC 9112 §6.1).
+                answer.headers.append(("connection", "close"))
+
+    def _run_inflow(self, request: Request, body: Inflow, answer: Answer) -> None:
+        """In a thread of the pool for bodies that stream in; these threads keep no connection to the database."""
+        try:
+            length = "" if request.length is None else str(request.length)
+            self._run_with(request, body, length, answer)
+        finally:
+            body.close()
+            connections.close_all()
+
+    async def _work(self, request: Request, transport: Transport, answer: Answer) -> None:
+        with _place(
+            self._bodies, request.address, LARGE_BODIES, LARGE_BODIES_OF_ONE, "too many large bodies arrive"
+        ) as place:
             body = await _body(request, transport, place)
             with body:
                 if self._room <= 0:
@@ -161,17 +212,16 @@ class Bridge:
                     await loop.run_in_executor(self._pool, self._run, request, body, answer)
                 finally:
                     self._room += 1
-        if answer.pieces is None:
-            _send(transport, answer, request, request.number)
-        else:
-            await self._stream(request, transport, answer, peer)
 
     def _run(self, request: Request, body: IO[bytes], answer: Answer) -> None:
         """In a thread of the pool: Django, from the first middleware to the last."""
-        environ = request.environ()
         length = body.seek(0, 2)
         body.seek(0)
-        environ["CONTENT_LENGTH"] = str(length) if length or request.length is not None else ""
+        self._run_with(request, body, str(length) if length or request.length is not None else "", answer)
+
+    def _run_with(self, request: Request, body: Any, length: str, answer: Answer) -> None:
+        environ = request.environ()
+        environ["CONTENT_LENGTH"] = length
         environ["wsgi.input"] = body
         environ["wsgi.errors"] = ErrorStream()
         with structlog.contextvars.bound_contextvars(request=request.number):
@@ -190,46 +240,47 @@ class Bridge:
 
     async def _stream(self, request: Request, transport: Transport, answer: Answer, peer: str) -> None:
         """Sends piece after piece, each made in one and the same thread, as fast as the client takes them."""
-        if self._streaming.total() >= STREAMS or self._streaming[request.address] >= STREAMS_OF_ONE:
-            _close(answer.pieces)
-            answer.pieces = None
-            raise NotLetIn(503, "too many answers stream")
-        self._streaming[request.address] += 1
-        loop = asyncio.get_running_loop()
-        client = connection.find(peer)
-        try:
-            answer.begun = True
-            pairs = headers.complete(answer.headers, request.scheme, request.number)
-            stream = transport.response_stream(answer.status, pairs)
-            await loop.run_in_executor(self._streams, _send_pieces, request, answer, stream, loop, client)
-        finally:
-            if client is not None:
-                client.close()
-            self._streaming[request.address] -= 1
-            if not self._streaming[request.address]:
-                del self._streaming[request.address]
+        full = "too many answers stream"
+        with _place(self._streaming, request.address, STREAMS, STREAMS_OF_ONE, full) as place:
+            try:
+                place()
+            except NotLetIn:
+                _close(answer.pieces)
+                answer.pieces = None
+                raise
+            loop = asyncio.get_running_loop()
+            client = connection.find(peer)
+            try:
+                answer.begun = True
+                pairs = headers.complete(answer.headers, request.scheme, request.number)
+                stream = transport.response_stream(answer.status, pairs)
+                await loop.run_in_executor(self._streams, _send_pieces, request, answer, stream, loop, client)
+            finally:
+                if client is not None:
+                    client.close()
 
-    @contextlib.contextmanager
-    def _body_place(self, request: Request) -> Iterator[Callable[[], None]]:
-        """Gives a function that takes a place for a large body, at most once; the place is free again afterwards."""
-        taken = False
 
-        def take() -> None:
-            nonlocal taken
-            if taken:
-                return
-            if self._bodies.total() >= LARGE_BODIES or self._bodies[request.address] >= LARGE_BODIES_OF_ONE:
-                raise NotLetIn(503, "too many large bodies arrive")
-            taken = True
-            self._bodies[request.address] += 1
+@contextlib.contextmanager
+def _place(taken: Counter[str], address: str, most: int, most_of_one: int, why: str) -> Iterator[Callable[[], None]]:
+    """Gives a function that takes a place, at most once, or raises NotLetIn; the place is free again afterwards."""
+    has = False
 
-        try:
-            yield take
-        finally:
-            if taken:
-                self._bodies[request.address] -= 1
-                if not self._bodies[request.address]:
-                    del self._bodies[request.address]
+    def take() -> None:
+        nonlocal has
+        if has:
+            return
+        if taken.total() >= most or taken[address] >= most_of_one:
+            raise NotLetIn(503, why)
+        has = True
+        taken[address] += 1
+
+    try:
+        yield take
+    finally:
+        if has:
+            taken[address] -= 1
+        if not taken[address]:
+            del taken[address]
 
 
 async def _body(request: Request, transport: Transport, place: Callable[[], None]) -> IO[bytes]:

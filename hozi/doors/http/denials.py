@@ -40,9 +40,12 @@ def out_of_reach(request: HttpRequest, who: Who, page: str) -> None:
     number = str(said[0]) if said else ""
     if not (number.isascii() and number.isdecimal()):
         return
-    untold = _bucket(who.actor).take()
-    if untold is not None:
-        _record(who, page=page[:200], number=number[:20], **({"more": untold} if untold else {}))
+    _out_of_reach(who, page, number=number[:20])
+
+
+def not_theirs(who: Who, uid: str, page: str) -> None:
+    """The same for what is asked for by a UID."""
+    _out_of_reach(who, page, uid=uid[:64])
 
 
 def forget() -> None:
@@ -54,6 +57,12 @@ def forget() -> None:
 def _bucket(actor: str) -> Bucket:
     """How many attempts of this one are told, in this process."""
     return Bucket(_BURST, _BURST / _SECONDS)
+
+
+def _out_of_reach(who: Who, page: str, **named: str) -> None:
+    untold = _bucket(who.actor).take()
+    if untold is not None:
+        _record(who, page=page[:200], **named, **({"more": untold} if untold else {}))
 
 
 def _record(who: Who, **detail: Any) -> None:

@@ -144,8 +144,11 @@ class Gate:
                 break
         return nearest
 
-    def let_in(self, scope: Scope, number: str) -> Request:
-        """The request, with who asked; raises NotLetIn when it cannot be worked on."""
+    def let_in(self, scope: Scope, number: str, *, chunked: bool = False) -> Request:
+        """The request, with who asked; raises NotLetIn when it cannot be worked on.
+
+        ``chunked``: its body may come without a length, since whoever reads it sees where it must end.
+        """
         headers = scope.headers.items()
         if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
             raise NotLetIn(431, "its headers are too long")
@@ -155,7 +158,8 @@ class Gate:
             raise NotLetIn(405, "no such method")
         if not scope.path.startswith("/") or _CONTROL.search(scope.path):
             raise NotLetIn(400, "its path is none")
-        if any(name == "transfer-encoding" for name, _ in headers):
+        encodings = [value.strip().lower() for name, value in headers if name == "transfer-encoding"]
+        if encodings and (not chunked or encodings != ["chunked"]):
             # Granian ends a chunked body that breaks off like one that is whole.
             raise NotLetIn(411, "its body has no length")
         return Request(
