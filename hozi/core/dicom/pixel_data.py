@@ -12,12 +12,14 @@ import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO, Final
 
 from hozi.core.dicom import encodings
 from hozi.core.dicom.elements import swapped
 from hozi.core.dicom.encodings import UNDEFINED
 from hozi.core.dicom.syntaxes import TransferSyntax
+from hozi.core.dicom.window import Odd, Window, begin, behind, header, item
 from hozi.core.errors import NotThere, Unreadable
 
 FLOAT_PIXEL_DATA: Final = 0x7FE00008
@@ -34,12 +36,10 @@ _EXTENDED_OFFSETS: Final = 0x7FE00001
 _WANTED: Final = frozenset({_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED, _EXTENDED_OFFSETS})
 _PIXELS: Final = frozenset({FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA})
 _NUMBER: Final = re.compile(rb"\s*\+?([0-9]{1,9})[\s\0]*")
-_WINDOW: Final = 16 << 10
 _LONGEST_TABLE: Final = 8 << 20
 _MOST_FRAMES: Final = 1 << 24
 _ITEM: Final = 0xFFFEE000
 _END: Final = 0xFFFEE0DD
-_DEEPEST: Final = 64
 
 Fragment = tuple[int, int]
 """Where bytes begin in the dataset, and how many they are."""
@@ -82,7 +82,7 @@ class PixelData:
                 return list(self.frames[number - 1])
             begin = self.starts[number - 1]
             end = self.starts[number] if number < len(self.starts) else 0
-            return _items(_Window(file, offset), begin, end)
+            return _items(Window(file, offset), begin, end)
         first = (number - 1) * self.frame_bits
         begin, last = first // 8, (first + self.frame_bits + 7) // 8
         if last > self.length:
@@ -116,45 +116,22 @@ def find(file: BinaryIO, offset: int, length: int, syntax: TransferSyntax) -> Pi
     """
     if syntax.deflated:
         raise Unreadable("The dataset is deflated.")
-    window = _Window(file, offset, length)
+    window = Window(file, offset, length)
     try:
         found = _Walk(window, encodings.of(syntax))
         if not found.run():
             return None
-        return found.encapsulated() if found.undefined else found.native(syntax.little_endian)
-    except (_Odd, struct.error):
+        if not found.undefined:
+            return found.native(syntax.little_endian)
+        return found.video() if syntax.video else found.encapsulated()
+    except (Odd, struct.error):
         return _thorough(file, offset, length, syntax)
-
-
-class _Odd(Exception):
-    """Something that the quick walk does not understand."""
-
-
-class _Window:
-    """A part of the dataset in memory."""
-
-    def __init__(self, file: BinaryIO, offset: int, length: int = 1 << 62) -> None:
-        self.file = file
-        self.offset = offset
-        self.length = length
-        self.base = 0
-        self.data = b""
-
-    def read(self, position: int, size: int) -> int:
-        """Has the ``size`` bytes from ``position`` on in memory, or as many as there are; returns where in ``data``."""
-        place = position - self.base
-        if place >= 0 and place + size <= len(self.data):
-            return place
-        self.base = position
-        self.file.seek(self.offset + position)
-        self.data = self.file.read(max(0, min(max(size, _WINDOW), self.length - position)))
-        return 0
 
 
 class _Walk:
     """The elements of the top level, up to the pixel data."""
 
-    def __init__(self, window: _Window, encoding: encodings.Encoding) -> None:
+    def __init__(self, window: Window, encoding: encodings.Encoding) -> None:
         self._window = window
         self._encoding = encoding
         self._values: dict[int, bytes] = {}
@@ -171,13 +148,13 @@ class _Walk:
     def run(self) -> bool:
         """Walks; whether there is pixel data."""
         window, encoding, values = self._window, self._encoding, self._values
-        self._begin()
+        begin(window, encoding)
         position = 0
         while True:
             place = window.read(position, 12)
             if len(window.data) - place < 8:
                 return False
-            tag, vr, length, start = _header(window.data, place, encoding)
+            tag, vr, length, start = header(window.data, place, encoding)
             start += window.base
             if tag in _PIXELS:
                 if length:
@@ -185,22 +162,13 @@ class _Walk:
                     return True
             elif length == UNDEFINED:
                 if vr == b"UN":
-                    raise _Odd
-                position = _behind(window, encoding, start)
+                    raise Odd
+                position = behind(window, encoding, start)
                 continue
             elif tag in _WANTED and length <= _LONGEST_TABLE:
                 place = window.read(start, length)
                 values[tag] = window.data[place : place + length]
             position = start + length
-
-    def _begin(self) -> None:
-        """Whether the dataset is encoded as its transfer syntax says (see `elements.Source.begin`)."""
-        self._window.read(0, 8)
-        start = self._window.data[:8]
-        if start[:2] == b"\x02\0" or len(start) < 8:
-            raise _Odd
-        if encodings.is_vr_like(start[4:6]) != self._encoding.explicit:
-            raise _Odd
 
     def _number(self, tag: int, little_endian: bool) -> int:
         raw = self._values.get(tag, b"")
@@ -231,13 +199,28 @@ class _Walk:
             swap = max(2, allocated // 8)
         return PixelData(self.tag, self._count, False, self.at, self.length, bits, swap)
 
+    def _table(self) -> tuple[int, int]:
+        """How long the offset table is, and where the first fragment's item begins."""
+        tag, length, _ = item(self._window, self.at)
+        if tag != _ITEM or length == UNDEFINED:
+            raise Unreadable("The encapsulated pixel data has no offset table, be it empty.")
+        return length, self.at + 8 + length
+
+    def _fragments(self, first: int) -> list[Fragment]:
+        fragments = _items(self._window, first, 0)
+        if not fragments:
+            raise Unreadable("The encapsulated pixel data is empty.")
+        return fragments
+
+    def video(self) -> PixelData:
+        """One stream for all frames."""
+        _, first = self._table()
+        return PixelData(self.tag, 1, True, self.at, frames=[self._fragments(first)])
+
     def encapsulated(self) -> PixelData:
         """Pixel data in fragments."""
         window, count = self._window, self._count
-        tag, length, place = _item(window, self.at)
-        if tag != _ITEM or length == UNDEFINED:
-            raise Unreadable("The encapsulated pixel data has no offset table, be it empty.")
-        first = self.at + 8 + length
+        length, first = self._table()
         if count > 1:
             table = b""
             if length == 4 * count:
@@ -248,15 +231,13 @@ class _Walk:
                     found = PixelData(self.tag, count, True, self.at, starts=starts)
                     if _leads(found, window):
                         return found
-        fragments = _items(window, first, 0)
-        if not fragments:
-            raise Unreadable("The encapsulated pixel data is empty.")
+        fragments = self._fragments(first)
         if count == 1:
             return PixelData(self.tag, 1, True, self.at, frames=[fragments])
         if count == len(fragments):
             starts = array("Q", (position - 8 for position, _ in fragments))
             return PixelData(self.tag, count, True, self.at, starts=starts)
-        raise _Odd
+        raise Odd
 
 
 def _starts(code: str, raw: bytes, count: int, first: int) -> array[int] | None:
@@ -267,12 +248,12 @@ def _starts(code: str, raw: bytes, count: int, first: int) -> array[int] | None:
     table.frombytes(raw)
     if struct.pack("=H", 1) != struct.pack("<H", 1):
         table.byteswap()
-    if table[0] != 0 or any(here >= there for here, there in zip(table, table[1:], strict=False)):
+    if table[0] != 0 or any(here >= there for here, there in pairwise(table)):
         return None
     return array("Q", (first + one for one in table))
 
 
-def _leads(found: PixelData, window: _Window) -> bool:
+def _leads(found: PixelData, window: Window) -> bool:
     """Whether the offset table leads to frames: its first, its second and its last one are looked for."""
     try:
         for number in {1, 2, found.count}:
@@ -282,58 +263,11 @@ def _leads(found: PixelData, window: _Window) -> bool:
     return True
 
 
-def _header(data: bytes, place: int, encoding: encodings.Encoding) -> tuple[int, bytes, int, int]:
-    """Tag, VR, length of the element whose header stands there, and where in ``data`` its value begins."""
-    if not encoding.explicit:
-        group, element, length = encoding.header(data, place)
-        return group << 16 | element, b"", length, place + 8
-    group, element, vr, length = encoding.header(data, place)
-    if vr in encodings.SHORT_VRS:
-        return group << 16 | element, vr, length, place + 8
-    if vr in encodings.LONG_VRS:
-        return group << 16 | element, vr, encoding.long(data, place + 8)[0], place + 12
-    raise _Odd
-
-
-def _behind(window: _Window, encoding: encodings.Encoding, position: int) -> int:
-    """Where that ends which begins there and has no length."""
-    depth = 1
-    while depth:
-        place = window.read(position, 12)
-        group, element, length = encoding.item(window.data, place)
-        if group == encodings.DELIMITERS:
-            position += 8
-            if element in (encodings.ITEM_END, encodings.SEQUENCE_END):
-                depth -= 1
-            elif length == UNDEFINED:
-                depth += 1
-            else:
-                position += length
-            continue
-        _, vr, length, start = _header(window.data, place, encoding)
-        if length == UNDEFINED:
-            if vr == b"UN" or depth > _DEEPEST:
-                raise _Odd
-            depth += 1
-            length = 0
-        position = window.base + start + length
-    return position
-
-
-def _item(window: _Window, position: int) -> tuple[int, int, int]:
-    """Tag and length of the item that begins there, and where in the window's data its value begins."""
-    place = window.read(position, 8)
-    if len(window.data) - place < 8:
-        raise Unreadable("The encapsulated pixel data has no end.")
-    group, element, length = encodings.EXPLICIT_LITTLE.item(window.data, place)
-    return group << 16 | element, length, place + 8
-
-
-def _items(window: _Window, position: int, end: int) -> list[Fragment]:
+def _items(window: Window, position: int, end: int) -> list[Fragment]:
     """The fragments from there on: up to the delimiter, or exactly to ``end``."""
     fragments: list[Fragment] = []
     while position != end or not end:
-        tag, length, _ = _item(window, position)
+        tag, length, _ = item(window, position)
         if tag == _END and not end:
             break
         if tag != _ITEM or length == UNDEFINED or (end and position > end):
