@@ -162,6 +162,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = _CONSOLE / "collected"
 # Both folders are made by `hozi assets`: STATIC_ROOT holds all, this one what others made (vendor/) and the icons.
 STATICFILES_DIRS = [_CONSOLE / "made"]
+OHIF_ROOT = _CONSOLE / "collected-ohif"
+"""OHIF's files, compressed; made by `hozi assets`, given out to whoever may open studies."""
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

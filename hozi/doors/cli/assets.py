@@ -16,6 +16,7 @@ from typing import Final
 import typer
 
 from hozi.core.errors import Refused
+from hozi.doors.cli import ohif_files
 from hozi.doors.cli.output import AsJson, say, say_json
 from hozi.doors.cli.prepare import load
 from hozi.doors.cli.tongues import compiled
@@ -57,6 +58,7 @@ def assets(as_json: AsJson = False) -> None:
         fresh.replace(made)
     call_command("collectstatic", clear=True, interactive=False, verbosity=0)
     made.touch()
+    ohif = ohif_files.take(packages, Path(settings.OHIF_ROOT))
     languages = len(compiled(Path(settings.LOCALE_PATHS[0])))
     files = [path for path in Path(settings.STATIC_ROOT).rglob("*") if path.suffix not in (".br", ".gz")]
     count = sum(path.is_file() for path in files)
@@ -67,13 +69,14 @@ def assets(as_json: AsJson = False) -> None:
                 "files": count,
                 "icons": len(names),
                 "languages": languages,
+                "ohif": ohif,
                 "folder": str(settings.STATIC_ROOT),
             }
         )
     else:
         say(
             f"The console's files are ready: {count} files, {len(names)} icons among them as one;"
-            f" {languages} languages beside English."
+            f" {languages} languages beside English; {f'OHIF {ohif}' if ohif else 'without OHIF'}."
         )
 
 

@@ -19,6 +19,7 @@ AREAS: Final = (
     "exceptions",
     "facilities",
     "facility_parts",
+    "ohif",
     "organisations",
     "people",
     "reviews",
