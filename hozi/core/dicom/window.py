@@ -106,7 +106,7 @@ def find_value(
     begin(window, encoding)
     place: tuple[int, int] | None = _element(window, encoding, 0, UNDEFINED, (path[0][0] if path else tag))
     for step, (_, number) in enumerate(path):
-        if place is None or not 1 <= number:
+        if place is None or number < 1:
             return None
         inner = _numbered(window, encoding, place, number)
         if inner is None:

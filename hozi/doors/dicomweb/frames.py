@@ -210,4 +210,3 @@ def _path(names: dict[str, str]) -> tuple[list[tuple[int, int]], str]:
     if not all(_TAG.fullmatch(tag) for tag in tags) or not all(one.isdecimal() and len(one) < 10 for one in items):
         raise Malformed("Bulk data is named by its tag: eight hexadecimal digits; items by their numbers", field="tag")
     return [(int(tag, 16), int(item)) for tag, item in zip(tags, items, strict=False)], tags[-1].upper()
-

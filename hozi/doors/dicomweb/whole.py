@@ -1,4 +1,4 @@
-"""An answer of one piece whose length is known: it can be asked for in ranges, and whether it has changed (RFC 9110)."""
+"""An answer in one piece, of known length: asked for in ranges, and whether it has changed (RFC 9110)."""
 
 from __future__ import annotations
 
