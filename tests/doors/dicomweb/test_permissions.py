@@ -25,6 +25,12 @@ NEEDS: dict[str, str] = {
         ]
     },
     "GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}": "studies.open",
+    "GET /instances": "studies.find",
+    "GET /series": "studies.find",
+    "GET /studies": "studies.find",
+    "GET /studies/{study}/instances": "studies.find",
+    "GET /studies/{study}/series": "studies.find",
+    "GET /studies/{study}/series/{series}/instances": "studies.find",
 }
 
 
