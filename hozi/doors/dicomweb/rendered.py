@@ -1,4 +1,4 @@
-"""WADO-RS, pictures: rendered objects, frames, series and studies, and their thumbnails (PS3.18 §10.4.1.1.3, §8.3.5)."""
+"""WADO-RS, pictures: rendered objects, frames, series and studies, and their thumbnails (PS3.18 §8.3.5, §10.4)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def one(request: Request) -> Response:
         state, holding = holding, _shown_by(request, holding)
     offer = accept.choose(wanted(request), (*_ALONE, *_PARTS))
     look = replace(look, kind=_MEDIA[offer.media], frame=0 if offer.media == "image/gif" else 1)
-    return _parts(request, offer, [(holding, look)], state) if offer.multipart else _alone(request, holding, look, state)
+    return (
+        _parts(request, offer, [(holding, look)], state) if offer.multipart else _alone(request, holding, look, state)
+    )
 
 
 def frames(request: Request) -> Response:
