@@ -247,7 +247,9 @@ def _window(look: Look, value: str) -> Look:
     function = _FUNCTIONS.get(parts[2].lower() if len(parts) == 3 else "linear")
     numbers = _numbers(parts[:2])
     if len(parts) not in (2, 3) or function is None or len(numbers) != 2:
-        raise Malformed("window is center,width,function; the function is linear, linear-exact or sigmoid", "window")
+        raise Malformed(
+            "window is center,width,function, as in 40,400,linear (or linear-exact, sigmoid)", field="window"
+        )
     center, width = numbers
     if width < 1 if function == "LINEAR" else width <= 0:
         raise Malformed("The width of a window is 1 or more (linear), or more than 0", field="window")
@@ -258,7 +260,7 @@ def _viewport(look: Look, value: str) -> Look:
     parts = [part.strip() for part in value.split(",")]
     room = _numbers(parts[:2])
     if len(parts) not in (2, 4, 6) or len(room) != 2 or not all(1 <= side <= _MOST_SIDE for side in room):
-        raise Malformed(f"viewport is width,height (1 to {_MOST_SIDE}), and then left,top,width,height", "viewport")
+        raise Malformed(f"viewport is width,height (to {_MOST_SIDE}), then left,top,width,height", field="viewport")
     look = replace(look, width=int(room[0]), height=int(room[1]), enlarge=True)
     if len(parts) == 2:
         return look
