@@ -133,6 +133,15 @@ def receiver() -> Receiver:
     return made
 
 
+def forget() -> None:
+    """Closes what `receiver` made: for a process whose storage folder changes."""
+    if receiver.cache_info().currsize:
+        made = receiver()
+        atexit.unregister(made.close)
+        made.close()
+        receiver.cache_clear()
+
+
 def marks(who: Who, study: int, permission: str = LOOK) -> list[Marks]:
     """The selections of a study that the permission reaches, the newest first; damaged ones are left out."""
     row = study_of(who, permission, study)
