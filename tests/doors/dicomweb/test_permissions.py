@@ -14,6 +14,8 @@ from tests.doors.dicomweb.conftest import Call
 
 NEEDS: dict[str, str] = {
     # Method and pattern, and the permission; in the order of the alphabet.
+    "POST /studies": "studies.store",
+    "POST /studies/{study}": "studies.store",
 }
 
 
