@@ -102,6 +102,16 @@ class Settings(BaseSettings):
         120, gt=0, le=_LONGEST, description="Longest time for decompressing one object; then the worker is killed."
     )
     transcode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Most memory of one such worker.")
+    picture_workers: int = Field(
+        2, ge=1, le=64, description="Worker processes that make pictures of images, in each process that shows them."
+    )
+    picture_seconds: float = Field(
+        20, gt=0, le=_LONGEST, description="Longest time for one picture; then the worker is killed."
+    )
+    picture_memory_bytes: int = Field(1 << 30, ge=1 << 28, description="Most memory of one such worker.")
+    picture_cache_bytes: int = Field(
+        1 << 30, ge=0, description="Room on the disk for pictures that were made once; 0: none is kept."
+    )
 
     audit_key_file: Path | None = Field(
         None,

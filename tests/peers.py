@@ -40,7 +40,7 @@ PEERS = {
     "dcmtk": Peer(
         "DCMTK",
         "dcmtk",
-        ("echoscu", "storescu", "findscu", "movescu", "getscu", "storescp", "dcmqrscp", "dcmdump"),
+        ("echoscu", "storescu", "findscu", "movescu", "getscu", "storescp", "dcmqrscp", "dcmdump", "dsrdump"),
     ),
     "orthanc": Peer("Orthanc", "orthanc", ("Orthanc",)),
     "postgresql": Peer("PostgreSQL", "postgresql", ("initdb", "postgres"), compiled=False),

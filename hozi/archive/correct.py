@@ -20,6 +20,7 @@ from hozi.archive import criteria
 from hozi.archive.facts import INSTANCE_NUMBER, PATIENT_NAME, REFERRING_PHYSICIAN, Facts
 from hozi.archive.lookup import insert_name_words, insert_referrals, insert_sequence_rows
 from hozi.archive.models import Correction, Instance, NameWord, Patient, Referral, SequenceValue, Series, Study
+from hozi.archive.stamp import fresh
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import keys, rewrite, scan, syntaxes, validity
 from hozi.core.dicom.keys import Key, tag_of
@@ -304,7 +305,7 @@ def _finish(made: Correction, row: _Row, actor: str, detail: dict[str, Any]) -> 
     patient = study.patient if study is not None else row
     assert isinstance(patient, Patient)  # noqa: S101 - there is no other kind of row
     studies = Study.objects.filter(patient=patient) if study is None else Study.objects.filter(pk=study.pk)
-    studies.update(changed_at=timezone.now())
+    studies.update(changed_at=timezone.now(), stamp=fresh())
     record(
         Entry(
             code=Code.INSTANCES_ACCESSED,

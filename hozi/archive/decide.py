@@ -37,6 +37,7 @@ from hozi.archive.index import Finding, add_together, retrying
 from hozi.archive.models import Correction, ExceptionCase, Instance, Patient, Series, StoredObject, Study
 from hozi.archive.place import volume
 from hozi.archive.quarantine import State, case_of, note_patient, opened, patient_in
+from hozi.archive.stamp import fresh
 from hozi.archive.study_page import SEE, PatientBlock, patient_of
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import scan, syntaxes, uids
@@ -405,7 +406,7 @@ def _give_back(who: Who, case: ExceptionCase) -> None:
     made.update(undone_at=timezone.now(), undone_by=who.actor[:128])
     stored.delete()
     instance.delete()
-    Series.objects.filter(pk=series.pk).update(instance_count=F("instance_count") - 1)
+    Series.objects.filter(pk=series.pk).update(instance_count=F("instance_count") - 1, stamp=fresh())
     Study.objects.filter(pk=study.pk).update(instance_count=F("instance_count") - 1, changed_at=timezone.now())
     if not Instance.objects.filter(series=series).exists():
         series.delete()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
@@ -88,6 +89,14 @@ class Holding:
         with volume().open(self._key) as file:
             file.seek(self._offset)
             yield file
+
+    @contextmanager
+    def local(self) -> Iterator[tuple[Path, int]]:
+        """A file that holds the stored dataset, for as long as the context lasts, and where in it the dataset begins.
+        Raises `Missing`.
+        """
+        with volume().local(self._key) as path:
+            yield path.absolute(), self._offset
 
     @property
     def length(self) -> int:

@@ -128,13 +128,18 @@ def check(query: Query) -> None:
 
 def supported(query: Query) -> bool:
     """Tell whether every key of the query is matched and returned (status FF00), or some are ignored (FF01)."""
-    for tag, value in query.keys.items():
-        key = _known(tag, query.level)
-        if key is None:
-            return False
-        if not isinstance(value, str) and any(set(item) - set(key.sequence_elements) for item in value):
-            return False
-    return True
+    return not unsupported(query)
+
+
+def unsupported(query: Query) -> list[int]:
+    """The keys of the query that are ignored, at least in part."""
+    return [tag for tag, value in query.keys.items() if not _is_supported(_known(tag, query.level), value)]
+
+
+def _is_supported(key: Key | None, value: Value) -> bool:
+    if key is None:
+        return False
+    return isinstance(value, str) or not any(set(item) - set(key.sequence_elements) for item in value)
 
 
 def find(
@@ -143,16 +148,18 @@ def find(
     reach: Reach,
     limit: int,
     retrieve_ae: str,
+    offset: int = 0,
     page: int = 500,
     stop: Callable[[], bool] = lambda: False,
 ) -> Results:
     """Give the matches of a query, at most ``limit``, as something to iterate over once or more.
 
-    ``reach``: what the asker may find; nothing else is there. ``stop`` is asked between pages, since many pages may
+    ``reach``: what the asker may find; nothing else is there. So many as ``offset`` are passed over before the first.
+    ``stop`` is asked between pages, since many pages may
     be searched before something matches. The database is asked when iteration begins; that raises InvalidQuery when
     the query breaks a rule or a pattern is too long.
     """
-    return Results(query, reach, limit, retrieve_ae, page, stop)
+    return Results(query, reach, limit, retrieve_ae, offset, page, stop)
 
 
 @dataclass
@@ -165,6 +172,7 @@ class Results:
     reach: Reach
     limit: int
     retrieve_ae: str
+    offset: int
     page: int
     stop: Callable[[], bool]
     limit_reached: bool = False
@@ -179,10 +187,16 @@ class Results:
             raise InvalidQuery(str(error)) from error
         count = 0
         last: _Row | None = None
+        # Where every row is a match, the database passes over them.
+        passed, skip = (self.offset, 0) if search.exact else (0, self.offset)
         while True:
             size = min(self.page, self.limit - count + 1) if search.exact else self.page
-            rows = search.rows(last, size)
+            rows = search.rows(last, size, passed)
+            passed = 0
             for match in search.matches(rows):
+                if skip:
+                    skip -= 1
+                    continue
                 if count == self.limit:
                     self.limit_reached = True
                     return
@@ -237,8 +251,8 @@ class _Search:
         """Whether every row that comes is a match."""
         return not self._checks
 
-    def rows(self, last: _Row | None, size: int) -> list[_Row]:
-        """The next rows after the last one of the page before.
+    def rows(self, last: _Row | None, size: int, passed: int = 0) -> list[_Row]:
+        """The next rows after the last one of the page before, without the first so many (``passed``).
 
         Studies of a range of days are read in the order of the index on days, everything else in that of row ids.
         """
@@ -252,7 +266,7 @@ class _Search:
             table = (table if last is None else table.filter(pk__lt=last[0])).order_by("-pk")
         else:
             table = (table if last is None else table.filter(pk__gt=last[0])).order_by("pk")
-        return list(table.values_list(*self._fields)[:size])
+        return list(table.values_list(*self._fields)[passed : passed + size])
 
     def matches(self, rows: Sequence[_Row]) -> Iterator[Match]:
         """The rows of a page as matches, without those that SQL let through wrongly."""

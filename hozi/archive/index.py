@@ -36,6 +36,7 @@ from hozi.archive.models import (
     StoredObject,
     Study,
 )
+from hozi.archive.stamp import fresh
 from hozi.audit.record import Entry, record_many
 from hozi.rows import Insert, Row, fetch, moment, run, together
 
@@ -488,7 +489,8 @@ def _insert_sequences(added: Sequence[tuple[int, Candidate, _Place]]) -> None:
 def _count(cursor: CursorWrapper, added: Sequence[tuple[int, Candidate, _Place]], now: datetime) -> None:
     """Adds the new objects to the counts of their series and studies."""
     if added:
-        _add_up(cursor, "archive_series", Counter(place.series_id for _, _, place in added))
+        stamped = (("stamp", fresh()),)
+        _add_up(cursor, "archive_series", Counter(place.series_id for _, _, place in added), *stamped)
         changed = (("changed_at", moment(cursor, now)),)
         _add_up(cursor, "archive_study", Counter(place.study_id for _, _, place in added), *changed)
 

@@ -76,6 +76,7 @@ class Study(models.Model):
     facility = models.CharField(max_length=16, db_index=True)
     department = models.CharField(max_length=16, default="")
     identity_removed = models.BooleanField(default=False)
+    stamp = models.BigIntegerField(default=0, help_text="Another one after each correction (see `stamp`).")
     date = models.CharField(max_length=16, default="", db_index=True)
     time = models.CharField(max_length=16, default="")
     time_key = models.CharField(max_length=13, default="")
@@ -142,6 +143,7 @@ class Series(models.Model):
     modality = models.CharField(max_length=16, default="")
     number = models.BigIntegerField(null=True)
     instance_count = models.PositiveIntegerField(default=0)
+    stamp = models.BigIntegerField(default=0, help_text="Another one when objects come or go (see `stamp`).")
     attributes = models.JSONField(default=dict)
 
     class Meta:

@@ -18,6 +18,7 @@ from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.looks import note
 from hozi.archive.models import Correction, ExceptionCase, Instance, Series, Study
+from hozi.archive.readable import Readable, readable
 from hozi.audit import record as audit
 from hozi.audit.record import Code
 from hozi.core.dicom import sop_classes
@@ -93,12 +94,13 @@ class SeriesLine:
 
 @dataclass(frozen=True, slots=True)
 class InstanceLine:
-    """An object of a series."""
+    """An object of a series. ``readable``: how people read it, when it is no image."""
 
     pk: int
     uid: str
     number: int | None
     kind: str
+    readable: Readable
     received_at: datetime
     bytes: int
     key: str
@@ -286,6 +288,7 @@ def instance_lines(who: Who, series: int, *, after: str = "", most: int = 100) -
             uid=one.uid,
             number=one.number,
             kind=kind_of(one.sop_class),
+            readable=readable(one.sop_class),
             received_at=one.received_at,
             bytes=one.stored.length,
             key=_key(one),

@@ -85,8 +85,8 @@ def patient() -> str:
 
 
 def index() -> dict[str, list[dict[str, Any]]]:
-    """All that the index says, apart from when it changed and by which row ids."""
-    dull = ("id", "changed_at")
+    """All that the index says, apart from when it changed, its stamps, and by which row ids."""
+    dull = ("id", "changed_at", "stamp")
     return {
         table.__name__: sorted(
             ({name: value for name, value in row.items() if name not in dull} for row in table.objects.values()),

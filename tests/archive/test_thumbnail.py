@@ -12,9 +12,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from hozi.accounts.authorise import Denied
+from hozi.archive.kept import clear
 from hozi.archive.models import Instance, Series
 from hozi.archive.study_page import open_study
-from hozi.archive.thumbnail import Thumbnail, clear, of_instance, of_series
+from hozi.archive.thumbnail import Thumbnail, of_instance, of_series
 from hozi.audit.models import Event
 from hozi.core.errors import NotThere
 from hozi.settings import HOZI

@@ -54,16 +54,16 @@ _UNREADABLE: Final = (
 _silence = threading.Lock()
 
 
-def read(data: bytes, transfer_syntax: str, default_charset: str = "") -> Dataset:
+def read(data: bytes, transfer_syntax: str, default_charset: str = "", *, limits: Limits = LIMITS) -> Dataset:
     """Read an identifier or the information of an action.
 
     Group lengths and group 0002 are left out (E16, E17). Texts are decoded, by ``default_charset`` (a defined term)
-    when the dataset names no character set. Raises Unreadable when the bytes are no dataset or exceed `LIMITS`.
+    when the dataset names no character set. Raises Unreadable when the bytes are no dataset or exceed the limits.
     """
     syntax = syntaxes.get(transfer_syntax) or syntaxes.for_unknown(transfer_syntax)
-    scan(data, syntax, LIMITS, wanted=(), sequences={})
+    scan(data, syntax, limits, wanted=(), sequences={})
     if syntax.deflated:
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, LIMITS.inflated_bytes)
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, limits.inflated_bytes)
     try:
         with _silence, warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -5,7 +5,7 @@ what makes it some ten times as fast as a parser and a serialiser. A dataset who
 through `recode.Recoding` first, which reads all that `scan` lets in, and is read from what that writes.
 
 Pixel data, and binary values that are long, are told by where they are to be had (BulkDataURI). The path of one in a
-sequence has the tag of the sequence and the number of the item before its own: `00880200/1/7FE00010`.
+sequence has the tag of the sequence and the number of the item before its own: `00880200.1.7FE00010`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_VALUE: Final = 1 << 20
 """Texts and numbers up to this length do so too."""
 
 _FIRST_BYTES: Final = 16 << 10
-_MOST_BYTES: Final = 64 << 20
+_MOST_BYTES: Final = 32 << 20
 """What is read of a dataset at a time: one that has more in one sequence is refused."""
 _DEPTH: Final = 64
 #: What is remembered of the objects of a series: so many values, none longer than that, for so many character sets.
@@ -177,9 +177,9 @@ class Writer:
                 base = _behind_fragments(read, base - reached, length)
                 continue
             base += reached
-            size = _FIRST_BYTES if reached else size * 4
-            if not reached and (base + len(data) >= length or size > _MOST_BYTES):
+            if not reached and (base + len(data) >= length or size >= _MOST_BYTES):
                 raise _Odd
+            size = _FIRST_BYTES if reached else min(size * 4, _MOST_BYTES)
         return found
 
     def _mended(self, read: Read, length: int, syntax: TransferSyntax, uri: str) -> dict[int, str]:
@@ -361,7 +361,7 @@ class Writer:
                 scope.explicit,
                 scope.character_set,
                 scope.signed,
-                f"{scope.path}{tag:08X}/{len(items) + 1}/",
+                f"{scope.path}{tag:08X}.{len(items) + 1}.",
                 scope.depth + 1,
             )
             found: dict[int, str] = {}

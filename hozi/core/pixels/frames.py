@@ -35,15 +35,15 @@ from hozi.core.errors import Unreadable
 from hozi.core.pixels import codestream, decode
 from hozi.core.pixels.decode import Layout
 
-_SAMPLES: Final = 0x00280002
-_PHOTOMETRIC: Final = 0x00280004
-_PLANAR: Final = 0x00280006
-_FRAMES: Final = 0x00280008
-_ROWS: Final = 0x00280010
-_COLUMNS: Final = 0x00280011
-_BITS_ALLOCATED: Final = 0x00280100
-_BITS_STORED: Final = 0x00280101
-_PIXEL_REPRESENTATION: Final = 0x00280103
+SAMPLES: Final = 0x00280002
+PHOTOMETRIC: Final = 0x00280004
+PLANAR: Final = 0x00280006
+FRAMES: Final = 0x00280008
+ROWS: Final = 0x00280010
+COLUMNS: Final = 0x00280011
+BITS_ALLOCATED: Final = 0x00280100
+BITS_STORED: Final = 0x00280101
+PIXEL_REPRESENTATION: Final = 0x00280103
 _LOSSY: Final = 0x00282110
 _EXTENDED_OFFSETS: Final = 0x7FE00001
 _EXTENDED_LENGTHS: Final = 0x7FE00002
@@ -51,8 +51,8 @@ PIXEL_DATA: Final = 0x7FE00010
 
 _WANTED: Final = frozenset(
     {
-        *(_SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES, _ROWS, _COLUMNS, _BITS_ALLOCATED, _BITS_STORED),
-        *(_PIXEL_REPRESENTATION, _LOSSY, _EXTENDED_OFFSETS),
+        *(SAMPLES, PHOTOMETRIC, PLANAR, FRAMES, ROWS, COLUMNS, BITS_ALLOCATED, BITS_STORED),
+        *(PIXEL_REPRESENTATION, _LOSSY, _EXTENDED_OFFSETS),
     }
 )
 _ICON: Final = 0x00880200
@@ -199,9 +199,9 @@ class _Conversion:
         changes: dict[int, bytes | None] = {_EXTENDED_OFFSETS: None, _EXTENDED_LENGTHS: None}
         photometric = decode.photometric(uid, first, layout)
         if photometric != layout.photometric:
-            changes[_PHOTOMETRIC] = values.element(_PHOTOMETRIC, "CS", [photometric], self._target, "")
+            changes[PHOTOMETRIC] = values.element(PHOTOMETRIC, "CS", [photometric], self._target, "")
         if layout.samples > 1:
-            changes[_PLANAR] = values.element(_PLANAR, "US", [0], self._target, "")
+            changes[PLANAR] = values.element(PLANAR, "US", [0], self._target, "")
         lossy, told = decode.lossy(uid, first), found.text(_LOSSY)
         # Where neither stream nor dataset tells, the reader is warned: a mark too many harms nobody.
         if (lossy and told != "01") or (lossy is None and not told):
@@ -261,17 +261,17 @@ def _icon(recoding: Recoding, head: Header) -> Iterator[bytes]:
 
 def layout_of(found: Found) -> Layout:
     """How the dataset says that its pixels are laid out. Raises `Unreadable` when no pixels can be so."""
-    frames = found.text(_FRAMES) or "1"
+    frames = found.text(FRAMES) or "1"
     layout = Layout(
-        rows=found.number(_ROWS) or 0,
-        columns=found.number(_COLUMNS) or 0,
-        samples=found.number(_SAMPLES) or 1,
+        rows=found.number(ROWS) or 0,
+        columns=found.number(COLUMNS) or 0,
+        samples=found.number(SAMPLES) or 1,
         frames=int(frames) if _COUNT.fullmatch(frames) else 0,
-        bits_allocated=found.number(_BITS_ALLOCATED) or 8,
-        bits_stored=found.number(_BITS_STORED) or found.number(_BITS_ALLOCATED) or 8,
-        signed=found.number(_PIXEL_REPRESENTATION) == 1,
-        photometric=found.text(_PHOTOMETRIC) or "MONOCHROME2",
-        planar=found.number(_PLANAR) == 1,
+        bits_allocated=found.number(BITS_ALLOCATED) or 8,
+        bits_stored=found.number(BITS_STORED) or found.number(BITS_ALLOCATED) or 8,
+        signed=found.number(PIXEL_REPRESENTATION) == 1,
+        photometric=found.text(PHOTOMETRIC) or "MONOCHROME2",
+        planar=found.number(PLANAR) == 1,
     )
     layout.check()
     return layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import select
@@ -14,8 +15,10 @@ from typing import Any, Final
 
 import hozi
 from hozi.core.errors import HoziError, Unavailable
-from hozi.core.pixels.worker import receive, send
+from hozi.core.pixels.worker import LENGTH, send
 
+_PIPE_BYTES: Final = 512 << 10
+"""So that a worker hands over a picture at once."""
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -64,7 +67,11 @@ class Workers:
             raise
         return Path(target)
 
-    def _answered(self, request: dict[str, Any]) -> None:
+    def fetch(self, request: dict[str, Any]) -> bytes:
+        """The bytes that a worker makes of ``request``, without a file between. Raises as `ask` does."""
+        return self._answered(request)
+
+    def _answered(self, request: dict[str, Any]) -> bytes:
         try:
             worker = self._places.get(timeout=self._patience)
         except queue.Empty:
@@ -75,11 +82,12 @@ class Workers:
                 worker = None
             if worker is None:
                 worker = _Worker(self._memory, self._seconds)
-            answer = worker.ask(request, self._seconds)
+            answer, result = worker.ask(request, self._seconds)
         finally:
             self._places.put(worker)
         if "error" in answer:
             raise TranscodeFailed(answer["error"])
+        return result
 
     def close(self) -> None:
         """Stops the workers. Waits for what is under way."""
@@ -103,6 +111,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pipesize=_PIPE_BYTES,
             # Hostile bytes are decoded there: no password of the server's environment has to be within reach. Each
             # thread of a numerical library reserves memory that counts against the limit.
             env={
@@ -117,26 +126,26 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], bytes]:
         """Raises `TranscodeFailed` when there is no answer in time or at all; the worker is dead then."""
         asking, answering = self._process.stdin, self._process.stdout
         assert asking is not None  # noqa: S101 - both are pipes
         assert answering is not None  # noqa: S101
-        waiting = select.poll()  # select() takes no descriptor above 1023, and a busy server has more
-        waiting.register(answering, select.POLLIN)
         deadline = time.monotonic() + seconds
         try:
             send(asking, request)  # type: ignore[arg-type]
-            ready = bool(waiting.poll(max(deadline - time.monotonic(), 0) * 1000))
-            answer = receive(answering) if ready else None  # type: ignore[arg-type]
-        except OSError:
-            ready, answer = True, None
-        if answer is None:
+            (length,) = LENGTH.unpack(_read(answering.fileno(), LENGTH.size, deadline))
+            answer: dict[str, Any] = json.loads(_read(answering.fileno(), length, deadline))
+            return answer, _read(answering.fileno(), answer.get("bytes", 0), deadline)
+        except _LateError:
             self.kill()
-            raise TranscodeFailed(
-                "Decoding crashed; the image is damaged." if ready else "Decoding took too long and was stopped."
-            )
-        return answer
+            raise TranscodeFailed("Decoding took too long and was stopped.") from None
+        except (OSError, ValueError):
+            self.kill()
+            raise TranscodeFailed("Decoding crashed; the image is damaged.") from None
+        except BaseException:  # what comes of it would be the answer to the next request
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self._process.kill()
@@ -147,3 +156,23 @@ class _Worker:
                     pipe.close()
                 except BrokenPipeError:
                     pass
+
+
+class _LateError(Exception):
+    """There was no answer in time."""
+
+
+def _read(answering: int, size: int, deadline: float) -> bytes:
+    """Exactly so many bytes. Raises `_LateError`, and `OSError` when there are fewer."""
+    result = bytearray(size)
+    view, done = memoryview(result), 0
+    waiting = select.poll()  # select() takes no descriptor above 1023, and a busy server has more
+    waiting.register(answering, select.POLLIN)
+    while done < size:
+        if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
+            raise _LateError
+        got = os.readv(answering, [view[done:]])
+        if not got:
+            raise OSError("the worker is gone")
+        done += got
+    return bytes(result)

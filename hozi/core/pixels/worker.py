@@ -1,6 +1,7 @@
 """A process that decodes, and may be killed at any time: ``python -m hozi.core.pixels.worker MEMORY_BYTES SECONDS``.
 
-It reads requests from standard input and answers on standard output, each a 32-bit length and that much JSON. It ends
+It reads requests from standard input and answers on standard output, each a 32-bit length and that much JSON; the
+bytes of a picture follow their answer. It ends
 when its input does, even in the middle of its work: so no worker outlives who asked it, however that ended.
 """
 
@@ -15,49 +16,68 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from hozi.core.dicom import syntaxes
 from hozi.core.errors import Unreadable
 
-_LENGTH = struct.Struct("<I")
+LENGTH: Final = struct.Struct("<I")
 
 
-def send(stream: BinaryIO, message: dict[str, Any]) -> None:
-    """Writes one message."""
+def send(stream: BinaryIO, message: dict[str, Any], result: bytes = b"") -> None:
+    """Writes one message, and behind it the bytes that its entry ``bytes`` counts."""
     data = json.dumps(message).encode()
-    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.write(LENGTH.pack(len(data)) + data)
+    if result:
+        stream.write(result)
     stream.flush()
 
 
 def receive(stream: BinaryIO) -> dict[str, Any] | None:
     """Reads one message; None at the end of the stream."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
         return None
-    data = stream.read(*_LENGTH.unpack(head))
+    data = stream.read(*LENGTH.unpack(head))
     message: dict[str, Any] = json.loads(data)
     return message
 
 
-def _work(request: dict[str, Any]) -> dict[str, Any]:
-    from hozi.core.pixels import draw, frames  # heavy; whoever only talks to a worker does not need it
-
-    target, source, offset = Path(request["target"]), Path(request["source"]), request["offset"]
-    syntax = syntaxes.for_unknown(request["from"])
+def _work(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The answer, and the bytes that come behind it."""
     try:
-        with target.open("wb") as file:
-            if "size" in request:
-                file.write(draw.draw(source, offset, syntax, request["size"]))
-            else:
-                frames.convert(source, offset, syntax, syntaxes.for_unknown(request["to"]), file)
+        result = _done(request)
     except Unreadable as error:
-        return {"error": str(error)}
+        return {"error": str(error)}, b""
     except MemoryError:
-        return {"error": "Decoding takes more memory than is allowed."}
+        return {"error": "Decoding takes more memory than is allowed."}, b""
     except OSError as error:
-        return {"error": f"A file cannot be read or written ({error.strerror})."}
-    return {}
+        return {"error": f"A file cannot be read or written ({error.strerror})."}, b""
+    return {"bytes": len(result)}, result
+
+
+def _done(request: dict[str, Any]) -> bytes:
+    """The bytes that were asked for; empty where they were written to a file."""
+    from hozi.core.pixels import draw, frames, render, samples, wire  # heavy; who only talks to a worker goes without
+
+    source, offset, syntax = Path(request["source"]), request["offset"], request["from"]
+    if "look" in request:
+        return render.picture(source, offset, syntax, render.Wish.of(request["look"]))
+    if "values" in request:
+        with samples.opened(source, offset, syntax) as image:
+            return wire.values(image, request["values"] - 1)
+    if "frame" in request:
+        with samples.opened(source, offset, syntax) as image:
+            return wire.frame(image, request["frame"] - 1, request["to"])
+    if "size" in request:
+        result = draw.draw(source, offset, syntaxes.for_unknown(syntax), request["size"])
+        if "target" not in request:
+            return result
+        Path(request["target"]).write_bytes(result)
+        return b""
+    with Path(request["target"]).open("wb") as file:
+        frames.convert(source, offset, syntaxes.for_unknown(syntax), syntaxes.for_unknown(request["to"]), file)
+    return b""
 
 
 @contextlib.contextmanager
@@ -90,8 +110,8 @@ def main() -> None:
             limit = int(used.ru_utime + used.ru_stime + seconds) + 5
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
             with _ended_with_input():
-                answer = _work(request)
-            send(answers, answer)
+                answer, result = _work(request)
+            send(answers, answer, result)
 
 
 if __name__ == "__main__":

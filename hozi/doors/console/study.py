@@ -17,6 +17,7 @@ from hozi.accounts.authorise import may
 from hozi.archive import sending, study_page, thumbnail
 from hozi.archive.download import PERMISSION as DOWNLOAD
 from hozi.archive.download import download as downloaded
+from hozi.archive.readable import readable
 from hozi.archive.study_page import LOOK, SEE, StudyHead
 from hozi.archive.tags import tags_of
 from hozi.archive.thumbnail import Thumbnail
@@ -110,6 +111,7 @@ def elements(request: Request, pk: int) -> HttpResponse:
         "instance": instance,
         "tags": tags,
         "kind": study_page.kind_of(tags.sop_class),
+        "readable": readable(tags.sop_class),
         "syntax": syntax.name if syntax else tags.transfer_syntax,
         "stored": stored,
         **wanted.shown(tags.listing),

@@ -22,6 +22,7 @@ AREAS: Final = (
     "ohif",
     "organisations",
     "people",
+    "readable",
     "reviews",
     "settings",
     "studies",

@@ -8,15 +8,12 @@ from typing import BinaryIO, Final, TypeAlias
 
 from hozi.accounts.authorise import Who
 from hozi.core.errors import HoziError, Refused, Unavailable
+from hozi.doors.dicomweb.accept import NotAcceptable as NotAcceptable
 
 Piece: TypeAlias = bytes | memoryview
 
 PRIVATE: Final = "private, no-cache"
 """What names a patient: kept by the one browser only, and asked about before it is shown again."""
-
-
-class NotAcceptable(HoziError):
-    """Nothing that the client takes (`Accept`) can be made of this: 406."""
 
 
 class Unsupported(HoziError):

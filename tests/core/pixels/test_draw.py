@@ -193,7 +193,7 @@ def test_a_large_image_is_reduced_in_its_proportions(tmp_path: Path) -> None:
         {"Rows": 65535, "Columns": 65535},
         {"NumberOfFrames": 2000000000},
         {"SamplesPerPixel": 4},
-        {"BitsAllocated": 12},
+        {"BitsAllocated": 24},
         {"PhotometricInterpretation": "PALETTE COLOR"},
     ],
 )

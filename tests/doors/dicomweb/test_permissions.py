@@ -13,7 +13,12 @@ from hozi.doors.dicomweb.routes import ANYBODY, TABLE, Table
 from tests.doors.dicomweb.conftest import Call
 
 NEEDS: dict[str, str] = {
-    # Method and pattern, and the permission; in the order of the alphabet.
+    "GET /instances": "studies.find",
+    "GET /series": "studies.find",
+    "GET /studies": "studies.find",
+    "GET /studies/{study}/instances": "studies.find",
+    "GET /studies/{study}/series": "studies.find",
+    "GET /studies/{study}/series/{series}/instances": "studies.find",
     "POST /studies": "studies.store",
     "POST /studies/{study}": "studies.store",
 }

@@ -67,6 +67,19 @@ def dicom_time(value: str) -> str:
 
 
 @register.filter
+def dicom_moment(value: str) -> str:
+    """A DICOM date and time (DT) as ``24 Nov 2026 08:31``; its offset from UTC, if any, is not shown."""
+    text = value or ""
+    return f"{dicom_date(text[:8])} {dicom_time(text[8:14])}".strip() if text[:8].isdigit() else text or "–"
+
+
+@register.filter
+def stairs(depth: int) -> int:
+    """How far something is set in that stands so deep: six steps at most."""
+    return min(int(depth), 6)
+
+
+@register.filter
 def person_name(value: str) -> str:
     """A DICOM person name (PN) as people write it: ``MOYO, Tendai``; other groups follow in brackets."""
     groups = [_name_group(group) for group in (value or "").split("=")]
