@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from hozi.doors.dicomweb.exchange import NotAcceptable
+from hozi.core.errors import HoziError
 
 MOST_BYTES: Final = 4096
 MOST_ALTERNATIVES: Final = 64
@@ -83,6 +83,10 @@ class Offer:
     def __str__(self) -> str:
         said = f'{MULTIPART}; type="{self.media}"' if self.multipart else self.media
         return f"{said}; transfer-syntax={self.syntax}" if self.syntax else said
+
+
+class NotAcceptable(HoziError):
+    """Nothing that there is, is what the client takes; the text says what there is."""
 
 
 ANYTHING: Final = (Wanted(ANY),)
