@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hozi.core.errors import HoziError
@@ -14,6 +14,8 @@ from hozi.doors.dicomweb import multipart_in
 from hozi.doors.dicomweb.exchange import Malformed
 
 BOUNDARY = b"a--b"
+#: Machines that run all tests at once are slow to think of examples, too.
+UNHURRIED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: Contents that look like what stands between them.
 TRICKY = st.lists(
     st.sampled_from([b"\r\n--a--", b"\r\n--a", b"\r\n", b"--a--b", b"\r", b"\n--a--b", b"-", b"\0", b"DICM"]),
@@ -45,6 +47,7 @@ def read(body: bytes, sizes: list[int] | None = None, boundary: bytes = BOUNDARY
     return [b"".join(part.content) for part in found]
 
 
+@UNHURRIED
 @given(st.lists(CONTENT, min_size=1, max_size=4), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.booleans())
 @example([b"", b""], [1], False)
 def test_it_reads_what_was_written_in_whatever_pieces_it_comes(
@@ -55,6 +58,7 @@ def test_it_reads_what_was_written_in_whatever_pieces_it_comes(
     assert read(b"a preamble\r\n" + body, sizes) == contents
 
 
+@UNHURRIED
 @given(st.lists(CONTENT, min_size=1, max_size=3), st.data())
 def test_a_body_that_breaks_off_anywhere_is_not_whole(contents: list[bytes], data: st.DataObject) -> None:
     body = body_of(contents)
@@ -63,6 +67,7 @@ def test_a_body_that_breaks_off_anywhere_is_not_whole(contents: list[bytes], dat
         read(body[:cut], [7])
 
 
+@UNHURRIED
 @given(st.binary(max_size=300), st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_whatever_comes_it_is_read_or_refused_and_the_same_in_all_pieces(body: bytes, sizes: list[int]) -> None:
     def outcome(sizes: list[int]) -> object:
@@ -74,6 +79,7 @@ def test_whatever_comes_it_is_read_or_refused_and_the_same_in_all_pieces(body: b
     assert outcome(sizes) == outcome([1 << 18])
 
 
+@UNHURRIED
 @given(CONTENT)
 def test_a_part_that_nobody_reads_is_passed_over(content: bytes) -> None:
     found = multipart_in.parts(reader(body_of([content, b"last"]), [11]), BOUNDARY)
