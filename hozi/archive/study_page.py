@@ -147,6 +147,14 @@ def study_of(who: Who, permission: str, pk: int) -> Study:
     return found
 
 
+def number_of(who: Who, permission: str, uid: str) -> int:
+    """The row id of the study with that UID. Raises as `study_of` does."""
+    found = Study.objects.filter(reaching.studies(reach(who, permission)), uid=uid).values_list("pk", flat=True).first()
+    if found is None:
+        raise NotThere("There is no such study, or it is not yours to see.")
+    return found
+
+
 def series_of(who: Who, permission: str, pk: int) -> Series:
     """The series, if the permission reaches it. Raises as `study_of` does."""
     series = Series.objects.filter(reaching.series(reach(who, permission)), pk=pk).first()

@@ -27,6 +27,7 @@ AREAS: Final = (
     "settings",
     "studies",
     "study",
+    "viewer",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
