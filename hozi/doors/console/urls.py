@@ -22,6 +22,7 @@ AREAS: Final = (
     "ohif",
     "organisations",
     "people",
+    "printing",
     "readable",
     "reviews",
     "settings",
