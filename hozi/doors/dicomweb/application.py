@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import frames, gate, objects, qido, routes
+from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, routes
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -58,6 +58,7 @@ _MODULES: Final[tuple[Any, ...]] = (
     objects,
     frames,
     qido,
+    metadata,
 )
 
 

@@ -25,6 +25,9 @@ NEEDS: dict[str, str] = {
         ]
     },
     "GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}": "studies.open",
+    "GET /studies/{study}/series/{series}/instances/{instance}/metadata": "studies.open",
+    "GET /studies/{study}/series/{series}/metadata": "studies.open",
+    "GET /studies/{study}/metadata": "studies.open",
     "GET /instances": "studies.find",
     "GET /series": "studies.find",
     "GET /studies": "studies.find",
