@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, routes
+from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, routes, stow
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -59,6 +59,7 @@ _MODULES: Final[tuple[Any, ...]] = (
     frames,
     qido,
     metadata,
+    stow,
 )
 
 

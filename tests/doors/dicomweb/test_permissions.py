@@ -34,6 +34,8 @@ NEEDS: dict[str, str] = {
     "GET /studies/{study}/instances": "studies.find",
     "GET /studies/{study}/series": "studies.find",
     "GET /studies/{study}/series/{series}/instances": "studies.find",
+    "POST /studies": "studies.store",
+    "POST /studies/{study}": "studies.store",
 }
 
 
