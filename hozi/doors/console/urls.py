@@ -28,6 +28,7 @@ AREAS: Final = (
     "settings",
     "studies",
     "study",
+    "upload",
     "viewer",
 )
 
