@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
+from django.views.decorators.gzip import gzip_page
 
 from hozi.archive import pictures, viewing
 from hozi.archive.pictures import Look
@@ -23,14 +24,15 @@ from hozi.doors.console import paged, viewer_words
 from hozi.doors.console.access import Request, page
 from hozi.doors.console.templatetags.console import dicom_date, person_name
 
-_FIRST: Final = 384
+_FIRST: Final = 512
 """Pixels of the first picture, the longer side: 10 to 20 kB, and enough to see what it is."""
 _SMALLEST, _LARGEST = 64, 2048
-_QUALITY: Final = 60
+_QUALITY: Final = 70
 _KEPT: Final = "private, max-age=600"
 
 
 @page(LOOK)
+@gzip_page
 def view(request: Request, pk: int) -> HttpResponse:
     """The viewer, with a study in it; ``?series=`` and ``?object=`` say where to begin."""
     study = viewing.open_study(request.who, pk)
@@ -117,12 +119,14 @@ def _series_told(one: SeriesTold) -> dict[str, Any]:
 
 
 @page(LOOK)
+@gzip_page
 def series_list(request: Request, pk: int) -> HttpResponse:
     """The series of another study of the patient, for the strip."""
     return _json(_told(viewing.open_study(request.who, pk)))
 
 
 @page(LOOK)
+@gzip_page
 def series(request: Request, pk: int) -> HttpResponse:
     """What there is to know of a series and its images."""
     return _json(viewing.open_series(request.who, pk))

@@ -132,6 +132,7 @@ def words() -> dict[str, str]:
         "picture {number}": _("Picture {number}"),
         "series": _("Series"),
         "study": _("Study"),
+        "1 object": _("1 object"),
         "{count} objects": _("{count} objects"),
         "cannot be shown": _("This image cannot be shown."),
         "gone": _("It is not there any more, or not yours to see."),

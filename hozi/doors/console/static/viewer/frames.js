@@ -33,6 +33,7 @@ export function retry(image) {
 function put(image, kind, frame) {
   const key = named(image);
   const found = kept.get(key) ?? {};
+  if (kind === "preview" && found.full) return found;
   kept.delete(key);
   kept.set(key, found);
   const before = found[kind]?.data?.byteLength ?? 0;
@@ -69,7 +70,7 @@ const address = (image, what) => `/view/objects/${image.pk}/${image.frame}/${wha
 async function load(wish, signal) {
   const { image, kind, priority } = wish;
   const options = { signal, priority: priority < 2 ? "high" : "low" };
-  if (kind === "preview") {
+  if (kind !== "full") {
     const { center, width } = wish.window ?? {};
     const query = wish.window?.chosen ? `&center=${center}&width=${width}` : "";
     const answer = await get(`${address(image, "picture")}?size=${wish.size}${query}`, options);
@@ -81,18 +82,20 @@ async function load(wish, signal) {
     const frame = await pictured(answer.bytes, answer.type, grey(image), {});
     return { ...frame, full: true, done: true, key: query };
   }
-  return decoded((await get(address(image, "values"), options)).bytes);
+  const all = weight(image) + 24;
+  const came = (size) => tell("progress", { image, part: size / all });
+  return decoded((await get(address(image, "values"), { ...options, came })).bytes);
 }
 
 export const grey = (image) => (image.samples ?? 1) === 1 && image.photometric !== "PALETTE COLOR";
 
 function start(wish) {
-  const key = `${wish.kind} ${named(wish.image)}`;
+  const key = keyed(wish);
   const cut = new AbortController();
   running.set(key, { wish, cut });
   load(wish, cut.signal)
     .then((frame) => {
-      put(wish.image, wish.kind, frame);
+      put(wish.image, wish.kind === "better" ? "preview" : wish.kind, frame);
       tell("frame", wish.image);
     })
     .catch((error) => {
@@ -108,20 +111,27 @@ function start(wish) {
     });
 }
 
-const missing = ({ image, kind, window }) => {
+const missing = ({ image, kind, window, size }) => {
   const found = entry(image);
   if (found?.failed) return false;
   if (found?.full) return Boolean(kind === "full" && image.lut && stale(found.full, window));
+  if (kind === "better") return !found?.preview || Math.max(found.preview.columns, found.preview.rows) < size * 0.9;
   return kind === "full" || !found?.preview;
 };
 
 const stale = (frame, window) => (frame.key ?? "") !== (window?.chosen ? `?center=${window.center}&width=${window.width}` : "");
 
+const keyed = (wish) => `${wish.kind} ${named(wish.image)}`;
+
+// On a slow link what is to be seen now goes alone: whatever comes beside it would make it later.
 function pump() {
   const most = fast() ? 5 : 2;
+  let urgent = [...running.values()].some(({ wish }) => wish.priority < 2);
   for (const wish of plan) {
     if (running.size >= most) return;
-    if (running.has(`${wish.kind} ${named(wish.image)}`) || !missing(wish)) continue;
+    if (running.has(keyed(wish)) || !missing(wish)) continue;
+    if (!fast() && urgent && (wish.priority >= 2 || wish.kind === "full")) return;
+    urgent ||= wish.priority < 2;
     start(wish);
   }
 }
@@ -131,8 +141,8 @@ export function want(wishes) {
   plan = wishes
     .filter((wish) => wish.kind === "full" || !quick(wish.image) || wish.image.lut)
     .sort((a, b) => a.priority - b.priority);
-  const wanted = new Set(plan.map((wish) => `${wish.kind} ${named(wish.image)}`));
-  const urgent = plan.some((wish) => wish.priority < 2 && missing(wish) && !running.has(`${wish.kind} ${named(wish.image)}`));
+  const wanted = new Set(plan.map((wish) => keyed(wish)));
+  const urgent = plan.some((wish) => wish.priority < 2 && missing(wish) && !running.has(keyed(wish)));
   for (const [key, { wish, cut }] of running) {
     if (!wanted.has(key) || (urgent && !fast() && wish.priority >= 2)) {
       cut.abort(new DOMException("not wanted any more", "AbortError"));

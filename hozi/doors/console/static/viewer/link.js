@@ -54,7 +54,7 @@ export function measured(bytes, seconds) {
 }
 
 // The bytes of an answer; a body from which nothing comes for a while counts as cut.
-async function body(response, stop) {
+async function body(response, stop, came) {
   const pieces = [];
   let size = 0;
   let timer = setTimeout(stop, STALLED);
@@ -67,6 +67,7 @@ async function body(response, stop) {
       timer = setTimeout(stop, STALLED);
       pieces.push(value);
       size += value.length;
+      came?.(size);
     }
   } finally {
     clearTimeout(timer);
@@ -80,7 +81,7 @@ async function body(response, stop) {
   return all;
 }
 
-async function once(url, signal, priority) {
+async function once(url, { signal, priority = "auto", came }) {
   const cut = new AbortController();
   const stop = () => cut.abort(signal?.reason);
   signal?.addEventListener("abort", stop);
@@ -94,8 +95,8 @@ async function once(url, signal, priority) {
     if (response.type === "opaqueredirect") return { over: true };
     if (BUSY.has(response.status)) return { busy: Number(response.headers.get("Retry-After")) || 2 };
     if (!response.ok) throw new Failure(response.status, response.status === 422 ? (await response.text()).slice(0, 300) : "");
-    const bytes = await body(response, stop);
-    measured(Number(response.headers.get("Content-Length")) || bytes.length, (performance.now() - begun) / 1000);
+    const bytes = await body(response, stop, came);
+    measured(Number(response.headers.get("Content-Length")) || bytes.length, (performance.now() - asked - Math.min(link.trip, begun - asked)) / 1000);
     return { bytes, type: response.headers.get("Content-Type") ?? "" };
   } finally {
     clearTimeout(waits);
@@ -104,11 +105,12 @@ async function once(url, signal, priority) {
 }
 
 // The bytes at an address, and their type. Throws `Failure`, or what the signal was aborted with; nothing else.
-export async function get(url, { signal, priority = "auto" } = {}) {
+export async function get(url, options = {}) {
+  const { signal } = options;
   for (let failed = 0; ; ) {
     let wait;
     try {
-      const answer = await once(url, signal, priority);
+      const answer = await once(url, options);
       if (answer.bytes) {
         state({ lost: false, over: false });
         return answer;

@@ -10,8 +10,7 @@ import * as strip from "./strip.js";
 // How fast the link is, by the picture that came with the page.
 function weigh(picture) {
   const [entry] = performance.getEntriesByName(picture.src);
-  if (entry?.encodedBodySize) measured(Math.max(entry.encodedBodySize, 4000), (entry.responseEnd - entry.responseStart) / 1000 || 0.001);
-  if (entry?.responseStart) link.trip = entry.responseStart - entry.requestStart;
+  if (entry?.encodedBodySize) measured(Math.max(entry.encodedBodySize, 4000), (entry.responseEnd - entry.requestStart) / 1000 || 0.001);
 }
 
 // Says what the link is like, when it is not as it should be.

@@ -123,10 +123,11 @@ export function begin(pane, kind, x, y) {
   }
   const point = pane.inside(x, y);
   if (draft && draft.pane === pane && draft.mark.kind === kind) {
-    draft.mark.points.push(point);
+    draft.mark.points[draft.set] = point;
+    draft.set += 1;
   } else {
     selected = { kind, points: kind === "probe" ? [point] : [point, [...point]] };
-    draft = { pane, mark: selected };
+    draft = { pane, mark: selected, set: selected.points.length };
     marks.set(key(image), [...of(image), selected]);
   }
   return { mark: draft.mark, index: draft.mark.points.length - 1 };
@@ -140,7 +141,10 @@ export function move(pane, held, x, y) {
 // The pointer comes up: the mark is done when it has all its points, and none when it was only touched.
 export function end(pane, held) {
   const { mark } = held;
-  if (draft?.mark === mark && mark.points.length >= POINTS[mark.kind]) draft = null;
+  if (draft?.mark === mark) {
+    if (draft.set >= POINTS[mark.kind]) draft = null;
+    else mark.points[draft.set] = [...mark.points[draft.set - 1]];
+  }
   const [a, b] = mark.points.map((point) => pane.outside(point));
   if (b && !draft && mark.points.length === 2 && Math.hypot(a[0] - b[0], a[1] - b[1]) < 3) drop(pane, mark);
   tell("marks", pane);

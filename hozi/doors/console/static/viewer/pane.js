@@ -92,7 +92,9 @@ export class Pane {
     const window = this.window(image);
     const wish = (one, kind, priority) => ({ image: one, kind, priority, size: link.rate && link.rate < 80000 ? Math.min(size, 384) : size, window: this.chosen() ?? window });
     const found = [wish(image, "preview", 0)];
-    if (!this.moving || frames.fast() || this.playing) found.push(wish(image, "full", 1));
+    const large = Math.min(Math.max(image.rows, image.columns), Math.round(Math.max(this.element.clientWidth, this.element.clientHeight) * (devicePixelRatio || 1)), 1600);
+    if (!this.moving && large > size * 1.7) found.push({ ...wish(image, "better", 1), size: large });
+    if (!this.moving || frames.fast() || this.playing) found.push(wish(image, "full", 1.2));
     const ahead = this.playing ? images.length : frames.fast() ? 40 : 12;
     for (let step = 1; step <= ahead; step++) {
       for (const [at, farther] of [[this.index + step * this.direction, 0], [this.index - step * this.direction, 3]]) {
@@ -227,7 +229,8 @@ export class Pane {
       letter.textContent = around?.[edge] ?? "";
     });
     this.element.dataset.state = this.state(image);
-    const notes = { lossy: say("lossy"), loading: say("loading"), failed: "" };
+    const part = this.part?.key === image?.pk + "/" + image?.frame && this.part.part < 1 ? ` · ${Math.round(this.part.part * 100)} %` : "";
+    const notes = { lossy: say("lossy") + part, loading: say("loading") + part };
     const note = notes[this.element.dataset.state] ?? "";
     if (this.note.textContent !== note) this.note.textContent = note;
     this.canvas.setAttribute("aria-label", image ? lines.flat().filter(Boolean).join(", ") : say("no picture"));

@@ -146,6 +146,13 @@ on("frame", (image) => {
     if (pane.image?.pk === image.pk && pane.image.frame === image.frame) pane.soon();
   }
 });
+on("progress", ({ image, part }) => {
+  for (const pane of seen()) {
+    if (pane.image?.pk !== image.pk || pane.image.frame !== image.frame) continue;
+    pane.part = { key: `${image.pk}/${image.frame}`, part };
+    pane.write();
+  }
+});
 on("alone", (pane) => {
   if (stage.layout === "1x1") {
     if (before !== "1x1") arrange(before);

@@ -11,7 +11,7 @@ function tile(study, series) {
   const button = make("button", { type: "button", class: "v-tile", "data-series": series.pk, title: name },
     make("img", { src: `/series/${series.pk}/picture/`, alt: "", width: 72, height: 72, loading: "lazy", decoding: "async", draggable: "false", fetchpriority: "low" }),
     make("span", { class: "v-tile-name" }, name || say("series")),
-    make("span", { class: "v-tile-count" }, say("{count} objects", { count: series.count })));
+    make("span", { class: "v-tile-count" }, series.count === 1 ? say("1 object") : say("{count} objects", { count: series.count })));
   button.addEventListener("click", () => put(stage.active, study, series.pk));
   button.draggable = true;
   button.addEventListener("dragstart", (event) => event.dataTransfer.setData("application/x-hozi", JSON.stringify([study, series.pk])));
