@@ -12,7 +12,8 @@ from typing import Any, Final
 from hozi.accounts import authorise
 from hozi.archive import find
 from hozi.archive.find import Match, Query, Results, Value
-from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.audit.record import Code, Entry, Outcome
+from hozi.audit.together import record_question
 from hozi.choices import answers
 from hozi.core.dicom import json_model
 from hozi.core.dicom.keys import BY_TAG, tag_of
@@ -177,7 +178,7 @@ def _warned(request: Request, warnings: list[str]) -> list[tuple[str, str]]:
 
 def _audit(request: Request, query: Query, question: Asked, count: int, outcome: Outcome) -> None:
     keys = {f"{tag:08X}": value for tag, value in question.keys.items() if value and value != "*"}
-    record(
+    record_question(
         Entry(
             code=Code.QUERY,
             action="E",
