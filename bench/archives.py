@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ CALLER: Final = "BENCH"
 DESTINATION: Final = "BENCHDEST"
 _START_SECONDS: Final = 120
 _PLUGIN: Final = "libOrthancPostgreSQLIndex.so"
-_PLUGIN_FOLDERS: Final = (
+PLUGIN_FOLDERS: Final = (
     "/usr/share/orthanc/plugins",
     "/usr/lib/orthanc",
     "/usr/local/share/orthanc/plugins",
@@ -34,12 +34,13 @@ _PLUGIN_FOLDERS: Final = (
 
 @dataclass(frozen=True)
 class Archive:
-    """A running archive, and where it listens."""
+    """A running archive, and where it listens; ``web``: where for HTTP, if that is known."""
 
     name: str
     ae_title: str
     port: int
     process: subprocess.Popen[bytes]
+    web: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,21 +125,30 @@ def listener(archive: Archive) -> list[psutil.Process]:
 
 
 @contextmanager
-def orthanc(ground: Ground, *, nodelay: bool, database: str = "", destination: int | None = None) -> Iterator[Archive]:
+def orthanc(
+    ground: Ground,
+    *,
+    nodelay: bool,
+    database: str = "",
+    destination: int | None = None,
+    plugins: Sequence[Path] = (),
+    kept: Path | None = None,
+) -> Iterator[Archive]:
     """Orthanc with an empty archive: on SQLite, or with its PostgreSQL index plugin on the same server as Hozi.
 
-    Nothing but names, ports and folders differs from how it ships; ``nodelay`` sets TCP_NODELAY=1 for it.
+    Nothing but names, ports, folders and ``plugins`` differs from how it ships; ``nodelay`` sets TCP_NODELAY=1 for it.
+    ``kept``: a folder in which it finds again what it stored.
     """
     try:
         executable = program("Orthanc")
     except FileNotFoundError:
         raise Missing("Orthanc is not here: apt install orthanc") from None
-    with ground.folder("orthanc") as folder:
+    with nullcontext(kept) if kept else ground.folder("orthanc") as folder:
         port, http = free_port(), free_port()
         settings = {
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "index"),
-            "Plugins": [],
+            "Plugins": [str(plugin) for plugin in plugins],
             "HttpPort": http,
             "DicomAet": "ORTHANC",
             "DicomPort": port,
@@ -154,7 +164,7 @@ def orthanc(ground: Ground, *, nodelay: bool, database: str = "", destination: i
         given = environment(**({"TCP_NODELAY": "1"} if nodelay else {}))
         with running("orthanc", (executable, file), folder / "orthanc.log", given) as process:
             _wait("Orthanc", process, lambda: _answers(f"http://127.0.0.1:{http}/system"))
-            yield Archive("Orthanc", "ORTHANC", port, process)
+            yield Archive("Orthanc", "ORTHANC", port, process, http)
 
 
 def _on_postgresql(url: str) -> dict[str, Any]:
@@ -176,7 +186,7 @@ def _on_postgresql(url: str) -> dict[str, Any]:
 
 def postgresql_plugin() -> Path:
     """Orthanc's plugin that keeps its index on PostgreSQL; raises Missing."""
-    for folder in map(Path, _PLUGIN_FOLDERS):
+    for folder in map(Path, PLUGIN_FOLDERS):
         for plugin in sorted(folder.glob(f"{_PLUGIN}*")):
             return plugin
     raise Missing("Orthanc's PostgreSQL plugin is not here: apt install orthanc-postgresql")

@@ -138,7 +138,7 @@ def browse_full(ground: Ground, *, postgresql: bool = False) -> list[Measured]:
     luck = random.Random(ground.seed)
     results = [Measured() for _ in LOOKS]
     with serving(home):
-        browser = Browser(_console(home), {told["cookie"]: told["session"]})
+        browser = Browser(console(home), {told["cookie"]: told["session"]})
         try:
             for run in range(-1 if sizes.warm_up else 0, sizes.runs):
                 for look, measured in zip(LOOKS, results, strict=True):
@@ -160,7 +160,7 @@ def _timed(look: Look, browser: Browser, people: Population, luck: random.Random
     return took
 
 
-def _console(home: Home) -> str:
+def console(home: Home) -> str:
     """Where the console of this home listens: its web part says so when it is ready."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:

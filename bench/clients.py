@@ -30,11 +30,7 @@ _LOCAL: Final = "127.0.0.1"
 
 def store(ground: Ground, archive: Archive, series: Sequence[Series], *, nodelay: bool = True) -> float:
     """C-STORE by DCMTK's `storescu`, one association for each series, all at once."""
-    commands = [
-        [peer("storescu"), "-aet", CALLER, "-aec", archive.ae_title, _LOCAL, str(archive.port), "+sd", str(one.folder)]
-        for one in series
-    ]
-    seconds, _ = _run(ground, archive, commands, nodelay=nodelay)
+    seconds = send(ground, archive, [one.folder for one in series], nodelay=nodelay)
     with Asker(archive) as asker:
         for one in series:
             keys = {"StudyInstanceUID": one.study, "SeriesInstanceUID": one.series, "SOPInstanceUID": ""}
@@ -42,6 +38,15 @@ def store(ground: Ground, archive: Archive, series: Sequence[Series], *, nodelay
             if found != one.count:
                 raise Broken(f"{archive.name} has {found} of {one.count} images that were sent")
     return seconds
+
+
+def send(ground: Ground, archive: Archive, folders: Sequence[Path], *, nodelay: bool = True) -> float:
+    """The same for folders of any images; nobody looks whether all are there."""
+    commands = [
+        [peer("storescu"), "-aet", CALLER, "-aec", archive.ae_title, _LOCAL, str(archive.port), "+sd", str(folder)]
+        for folder in folders
+    ]
+    return _run(ground, archive, commands, nodelay=nodelay)[0]
 
 
 def get(ground: Ground, archive: Archive, series: Series) -> float:

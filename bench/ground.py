@@ -32,6 +32,8 @@ class Broken(Exception):
 class Sizes:
     """How much is done in one run of each row. ``runs`` are those that count; a first one warms up.
 
+    ``asked``: so many requests go over HTTP, fewer where each is dear.
+
     ``look_seconds``: for how long the disk's flushes are counted, and before each row what others do on the machine.
     """
 
@@ -47,6 +49,7 @@ class Sizes:
     few_instances: int
     few_studies: int
     queries: int
+    asked: int
     object_bytes: int
     disk_bytes: int
     look_seconds: float
@@ -65,6 +68,7 @@ FULL: Final = Sizes(
     few_instances=10_000,
     few_studies=200,
     queries=200,
+    asked=2_000,
     object_bytes=1 << 30,
     disk_bytes=20 << 30,
     look_seconds=1.0,
@@ -83,6 +87,7 @@ SHORT: Final = Sizes(
     few_instances=400,
     few_studies=20,
     queries=10,
+    asked=40,
     object_bytes=32 << 20,
     disk_bytes=2 << 30,
     look_seconds=0.1,

@@ -107,6 +107,11 @@ class Series:
     count: int
     study: str
     series: str
+    first: str
+
+    def instance(self, number: int) -> str:
+        """The SOP Instance UID of the image with this number, the first one being 1."""
+        return f"{self.first[:-6]}{number:06d}"
 
 
 def write_series(folder: Path, template: Template, count: int, *key: object) -> Series:
@@ -116,13 +121,12 @@ def write_series(folder: Path, template: Template, count: int, *key: object) -> 
     """
     folder.mkdir()
     study, series, first = uid(*key, "study"), uid(*key, "series"), uid(*key, "instances")
+    written = Series(folder, count, study, series, first)
     patient = f"B{int(study[-11:]):011d}"
     for number in range(1, count + 1):
-        one = Identity(
-            study, series, f"{first[:-6]}{number:06d}", number, patient_id=patient, accession="A" + patient[1:]
-        )
+        one = Identity(study, series, written.instance(number), number, patient_id=patient, accession="A" + patient[1:])
         template.write(folder / f"{number:05d}.dcm", one)
-    return Series(folder, count, study, series)
+    return written
 
 
 @cache

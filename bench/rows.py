@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bench import audit, clients, images
+from bench import audit, clients, dicomweb, images
 from bench.archives import Archive, dcmqrscp, hozi, orthanc
 from bench.browsing import LOOKS, browse_full
 from bench.ground import Ground
@@ -182,6 +182,23 @@ def _audit(suffix: str, on: str, *, postgresql: bool) -> Iterator[Row]:
     )
 
 
+def _web() -> Iterator[Row]:
+    """DICOMweb beside Orthanc's; each line: name, work, unit, at least, aim."""
+    beside = "Orthanc with its DICOMweb plugin"
+
+    def row(name: str, measure: Callable[[Ground], list[Measured]], *lines: tuple[str, str, str, float, float]) -> Row:
+        demands = tuple(Demand(line, work, beside, unit, least, aim) for line, work, unit, least, aim in lines)
+        return Row(name, demands, measure)
+
+    four = "4 connections"
+    yield row(
+        "web-qido",
+        dicomweb.qido,
+        ("web-qido-patient", f"QIDO-RS of studies by PatientID, {four}", "answers/s", 3.5, 6),
+        ("web-qido-ten", f"QIDO-RS of the ten studies of a day, {four}", "answers/s", 5, 8),
+    )
+
+
 def _not_judged() -> Iterator[Row]:
     """Nothing is demanded of these: they say what other sizes do, and what it costs to make things durable."""
     radiographs = partial(_store, kind=images.cr, count=lambda ground: ground.sizes.radiographs)
@@ -203,6 +220,7 @@ _ALL: Final = (
     *_audit("", "SQLite", postgresql=False),
     *_audit("-postgresql", "PostgreSQL", postgresql=True),
     *_not_judged(),
+    *_web(),
 )
 
 ROWS: Final = {row.name: row for row in _ALL}

@@ -273,12 +273,17 @@ def _dataset(path: Path) -> tuple[str, bytes]:
     return meta.MediaStorageSOPInstanceUID, path.read_bytes()[prefix + meta.FileMetaInformationGroupLength :]
 
 
+def empty() -> None:
+    """Empties the storage folder."""
+    for folder in ("objects", "incoming", "scratch", "uploads"):
+        shutil.rmtree(HOZI.storage / folder, ignore_errors=True)
+    volume.cache_clear()
+
+
 @contextmanager
 def running(**options: Any) -> Iterator[RunningArchive]:
     """Starts a listener on an empty storage folder and stops it at the end."""
-    for folder in ("objects", "incoming", "scratch"):
-        shutil.rmtree(HOZI.storage / folder, ignore_errors=True)
-    volume.cache_clear()
+    empty()
     devices.forget()
     listener = Listener(port=0, **options)
     ports = listener.start()

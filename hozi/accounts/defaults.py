@@ -33,8 +33,8 @@ DEFAULT_ROLES: Final[tuple[DefaultRole, ...]] = (
         "Radiologist",
         "Reads studies and their priors.",
         _of(
-            "studies.find studies.open studies.download studies.export studies.print exceptions.see emergency.use"
-            " totals.see"
+            "studies.find studies.open studies.download studies.export studies.print studies.mark exceptions.see"
+            " emergency.use totals.see"
         ),
     ),
     DefaultRole(
@@ -42,8 +42,8 @@ DEFAULT_ROLES: Final[tuple[DefaultRole, ...]] = (
         "Radiographer",
         "Makes studies, and sees that they arrive complete.",
         _of(
-            "studies.find studies.open studies.store studies.export studies.print exceptions.see devices.see"
-            " emergency.use"
+            "studies.find studies.open studies.store studies.export studies.print studies.mark exceptions.see"
+            " devices.see emergency.use"
         ),
     ),
     DefaultRole(

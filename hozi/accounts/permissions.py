@@ -32,6 +32,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("studies.download", _("Download studies"), "read", studies=True),
     Permission("studies.export", _("Export studies to media and other systems"), "write", studies=True),
     Permission("studies.print", _("Print images"), "read", studies=True),
+    Permission("studies.mark", _("Mark key images"), "write", studies=True),
     Permission("studies.store", _("Bring studies into the archive"), "write", studies=True),
     Permission("studies.correct", _("Correct patients and studies, and undo corrections"), "write", studies=True),
     Permission("studies.reject", _("Reject images, and take that back"), "write", studies=True),

@@ -69,6 +69,7 @@ class Holding:
     sop_instance: str
     transfer_syntax: str
     study: str
+    series: str
     issuer: str
     patient_id: str
     facility: str
@@ -116,18 +117,24 @@ class Holding:
         Raises `Missing`, `Damaged`, `TranscodeFailed` or `Unreadable` when the object cannot be given so. After that
         only a disk that fails in the middle raises.
         """
+        return self._corrected(*self.open_as(syntax), syntax)
+
+    def open_as(self, syntax: str) -> tuple[BinaryIO, int, int]:
+        """A file with the dataset in ``syntax``, where in it that begins, and its length; the caller closes it.
+
+        Without corrections. Raises as `send_as` does.
+        """
         if syntax == self.transfer_syntax:
             file = volume().open(self._key)
             if os.fstat(file.fileno()).st_size < self._offset + self._length:
                 file.close()
                 raise Damaged("a stored file is shorter than the index says; run `hozi verify`")
-            return self._corrected(file, self._offset, self._length, syntax)
+            return file, self._offset, self._length
         with volume().local(self._key) as source:
             copy = transcoder().transcode(source, self._offset, self.transfer_syntax, syntax)
         file = copy.open("rb", buffering=0)
         copy.unlink()  # the open file keeps the bytes; nothing is left behind whatever happens to the stream
-        length = file.seek(0, 2)
-        return self._corrected(file, 0, length, syntax)
+        return file, 0, file.seek(0, 2)
 
     def check(self) -> None:
         """Reads all of the stored dataset. Raises `Missing`, or `Damaged` when it is not what was received."""
@@ -240,10 +247,10 @@ class Selection:
     def _stream(self, rows: QuerySet[StoredObject]) -> Iterator[Holding]:
         last = 0
         while True:
-            page = [_Row(*row) for row in rows.filter(pk__gt=last).order_by("pk").values_list(*_COLUMNS)[:_PAGE]]
+            page = [Row(*row) for row in rows.filter(pk__gt=last).order_by("pk").values_list(*COLUMNS)[:_PAGE]]
             if not page:
                 return
-            corrections = _corrections(page)
+            corrections = corrections_of(page)
             for row in page:
                 yield row.holding(corrections)
             last = page[-1].pk
@@ -256,7 +263,7 @@ def holding(sop_instance: str) -> Holding:
     raise NotThere("There is no such object.")
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """What the index says of one object that is to be given."""
 
     pk: int
@@ -296,6 +303,7 @@ class _Row(NamedTuple):
             sop_instance=self.sop_instance,
             transfer_syntax=self.transfer_syntax,
             study=self.study,
+            series=self.series,
             issuer=self.issuer,
             patient_id=self.patient_id,
             facility=self.facility,
@@ -307,8 +315,8 @@ class _Row(NamedTuple):
         )
 
 
-#: Where the fields of a `_Row` are.
-_COLUMNS: Final = (
+#: Where the fields of a `Row` are.
+COLUMNS: Final = (
     "pk",
     "key",
     "dataset_offset",
@@ -326,7 +334,7 @@ _COLUMNS: Final = (
 )
 
 
-def _corrections(page: list[_Row]) -> dict[tuple[str, str], dict[int, Any]]:
+def corrections_of(page: list[Row]) -> dict[tuple[str, str], dict[int, Any]]:
     """The corrections in force for a page of objects, by level and UID; later ones go before earlier ones."""
     uids = {uid for row in page for _, uid in row.owners}
     found: dict[tuple[str, str], dict[int, Any]] = {}

@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,7 +48,7 @@ class Look:
     ``frame`` counts from 1; 0 with ``kind`` gif: all frames as a loop. ``window``: center, width, function, in the
     units of the modality, instead of the object's own. ``width`` and ``height``: the room for the picture, whose
     proportions stay; it is made larger than it is only to ``enlarge``. ``region``: left, top, width, height in pixels
-    of the frame, flipped where negative. ``presentation``: the presentation state that counts, an object of its own.
+    of the frame, flipped where negative. ``overlays``: whether overlay planes are drawn.
     """
 
     frame: int = 1
@@ -58,17 +58,12 @@ class Look:
     quality: int = 80
     kind: Kind = "jpeg"
     overlays: bool = True
-    presentation: str = ""
     enlarge: bool = False
     region: tuple[float, float, float, float] | None = None
 
     def told(self) -> dict[str, Any]:
         """The look as a worker takes it: what is as usual is left out."""
-        return {
-            name: value
-            for name in self.__slots__
-            if name != "presentation" and (value := getattr(self, name)) != _USUAL[name]
-        }
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) != _USUAL[name]}
 
 
 _USUAL: Final[dict[str, Any]] = {name: getattr(Look(), name) for name in Look.__slots__}
@@ -92,11 +87,14 @@ class Values:
     etag: str
 
 
-def picture(holding: Holding, look: Look) -> Picture:
-    """A picture of an object. Raises `NoPicture`, `Unavailable` when too many are being made, `Missing`."""
+def picture(holding: Holding, look: Look, presentation: Holding | None = None) -> Picture:
+    """A picture of an object, as a presentation state wants it if one is given.
+
+    Raises `NoPicture`, `Unavailable` when too many are being made, `Missing`.
+    """
     told = look.told()
-    etag = _name(holding, "look", told)
-    data = _once(holding, f"{etag}.{look.kind}", {"look": told})
+    etag = _name(holding, "look", told, presentation)
+    data = _once(holding, f"{etag}.{look.kind}", {"look": told}, presentation)
     return Picture(data, f"image/{look.kind}", look.kind != "png", etag)
 
 
@@ -133,10 +131,14 @@ def workers() -> Workers:
     return made
 
 
-def _name(holding: Holding, what: str, how: Any) -> str:
+def _name(holding: Holding, what: str, how: Any, presentation: Holding | None = None) -> str:
     """A name for what is made: of the object's content, of what is corrected about it, and of how it is made."""
-    changes = {f"{tag:08X}": value for tag, value in sorted(_changes(holding).items())}
-    told = json.dumps([_VERSION, holding.sha256, holding.transfer_syntax, what, how, changes], default=str)
+    objects = [
+        [one.sha256, one.transfer_syntax, {f"{tag:08X}": value for tag, value in sorted(_changes(one).items())}]
+        for one in (holding, presentation)
+        if one is not None
+    ]
+    told = json.dumps([_VERSION, what, how, objects], default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:40]
 
 
@@ -145,10 +147,10 @@ def _changes(holding: Holding) -> dict[int, Any]:
     return {tag: changes[tag] for tag in changes if tag >> 16 in _SHOWING or tag >> 24 == 0x60} if changes else {}
 
 
-def _once(holding: Holding, name: str, request: dict[str, Any]) -> bytes:
+def _once(holding: Holding, name: str, request: dict[str, Any], presentation: Holding | None = None) -> bytes:
     def make() -> bytes:
         try:
-            return _made(holding, request)
+            return _made(holding, request, presentation)
         except NoPicture as error:
             kept.keep(f"{name}.failed", str(error).encode())
             return b""
@@ -160,9 +162,11 @@ def _once(holding: Holding, name: str, request: dict[str, Any]) -> bytes:
     return data
 
 
-def _made(holding: Holding, request: dict[str, Any]) -> bytes:
-    with _source(holding) as (path, offset):
-        asked = {"source": str(path), "offset": offset, "from": holding.transfer_syntax, **request}
+def _made(holding: Holding, request: dict[str, Any], presentation: Holding | None = None) -> bytes:
+    with _source(holding) as asked, _source(presentation) if presentation else nullcontext() as about:
+        asked |= request
+        if about is not None:
+            asked["presentation"] = about
         try:
             return workers().fetch(asked)
         except TranscodeFailed as error:
@@ -170,16 +174,16 @@ def _made(holding: Holding, request: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def _source(holding: Holding) -> Iterator[tuple[Path, int]]:
-    """A file with the dataset, and where it begins: the stored one, or one in which corrections are made."""
+def _source(holding: Holding) -> Iterator[dict[str, Any]]:
+    """A file with the dataset as a worker takes it: the stored one, or one in which corrections are made."""
     if not _changes(holding):
-        with holding.local() as found:
-            yield found
+        with holding.local() as (path, offset):
+            yield {"source": str(path), "offset": offset, "from": holding.transfer_syntax}
         return
     handle, name = tempfile.mkstemp(dir=scratch(), prefix="corrected-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(holding.send_as(holding.transfer_syntax))
-        yield Path(name), 0
+        yield {"source": name, "offset": 0, "from": holding.transfer_syntax}
     finally:
         Path(name).unlink()

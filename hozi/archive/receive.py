@@ -15,10 +15,10 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -43,12 +43,13 @@ from hozi.archive.arrived import (
     recovered,
 )
 from hozi.archive.exceptions import Reason, raise_case
+from hozi.archive.facts import Facts
 from hozi.archive.index import Finding, Index
 from hozi.archive.models import ExceptionCase, StoredObject
 from hozi.archive.place import incoming, volume
 from hozi.audit.record import Code, Outcome, record
 from hozi.core.dicom import part10
-from hozi.core.errors import Unavailable, Unreadable
+from hozi.core.errors import Refused, Unavailable, Unreadable
 from hozi.core.storage.volume import Missing
 from hozi.settings import HOZI
 
@@ -84,12 +85,21 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of the object, durably: it is in the archive, was there already, or lies in quarantine."""
+    """What became of the object, durably: it is in the archive, was there already, or lies in quarantine.
+
+    ``study`` and ``series``: their UIDs, as far as the object could be read.
+    """
 
     result: Result
     reason: Reason | None = None
     explanation: str = ""
     findings: tuple[str, ...] = ()
+    study: str = field(default="", compare=False)
+    series: str = field(default="", compare=False)
+
+
+Check = Callable[[Facts], None]
+"""Raises `Refused` for an object that whoever brings it may not bring: nothing of it is kept."""
 
 
 class Receiver:
@@ -112,15 +122,38 @@ class Receiver:
         Raises `NoRoom` and `TooLarge` (nothing is kept), and whatever ``chunks`` raises (likewise: the sender was
         told nothing, so it still has the object).
         """
+        return self.take(announced, origin, chunks, preamble=preamble)()
+
+    def take(
+        self,
+        announced: Announced,
+        origin: Origin,
+        chunks: Iterable[bytes | memoryview],
+        *,
+        preamble: str = "empty",
+        check: Check | None = None,
+    ) -> Callable[[], Receipt]:
+        """The first half of `receive`: returns when all of ``chunks`` has come, what does the second half.
+
+        That is called once, in any thread: of objects that come one after the other, several find out their fate at
+        the same time. ``check`` looks at each that can be read, and may refuse it; then its `Refused` is raised.
+        """
         self._need_room()
-        try:
+        with _told_when_full():
             whole = self._arrive(announced, origin, chunks)
+        return lambda: self._find_out(whole, preamble, check)
+
+    def _find_out(self, whole: Whole, preamble: str, check: Check | None) -> Receipt:
+        """The second half of `receive`."""
+        with _told_when_full():
             try:
                 if preamble == "executable":
                     _record_preamble(whole)
-                receipt = self._settle(whole)
-            except NoRoom:
+                receipt = self._settle(whole, check)
+            except (NoRoom, Refused):
                 # Nothing of it was committed. What was kept of all that is refused would fill the disk for good.
+                with suppress(OSError):
+                    whole.durable()  # else it would be flushed after it is gone
                 whole.file.discard()
                 raise
             except (DatabaseProblem, OSError):
@@ -130,10 +163,6 @@ class Receiver:
             if preamble == "executable" and receipt.result is not Result.QUARANTINED:
                 _ask_about_preamble(whole)
             return receipt
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoRoom("the disk is full") from None
-            raise
 
     def _settle_another(self) -> None:
         """What came while database or disk failed, and may have been committed: one with each that goes well."""
@@ -189,12 +218,18 @@ class Receiver:
         if free is not None and free < HOZI.min_free_bytes:
             raise NoRoom(f"less than {HOZI.min_free_bytes >> 20} MiB are free on the disk")
 
-    def _settle(self, whole: Whole) -> Receipt:
+    def _settle(self, whole: Whole, check: Check | None = None) -> Receipt:
         """Finds out what the object is, and puts it where it belongs: the archive or quarantine."""
         try:
             facts = facts_of(whole)
         except Unreadable as error:
             return self._quarantine(whole, Reason.UNREADABLE, str(error))
+        if check is not None:
+            try:
+                check(facts)
+            except Refused:
+                record(entry_for(whole, Outcome.MINOR_FAILURE, {"result": "refused"}, facts))
+                raise
         complaint = contradiction(facts, whole.announced)
         if complaint is not None:
             return self._quarantine(whole, *complaint)
@@ -204,10 +239,10 @@ class Receiver:
             verdict = self._index.add(candidate_for(whole, facts))
         if verdict.finding is Finding.STORED:
             self._volume.put(whole.file.name, verdict.key)
-            return Receipt(Result.STORED, findings=facts.findings)
+            return Receipt(Result.STORED, findings=facts.findings, study=facts.study, series=facts.series)
         if verdict.finding is Finding.DUPLICATE:
             self._drop_or_replace(whole, verdict.key)
-            return Receipt(Result.DUPLICATE, findings=facts.findings)
+            return Receipt(Result.DUPLICATE, findings=facts.findings, study=facts.study, series=facts.series)
         self._put_once(whole, verdict.key)
         return Receipt(Result.QUARANTINED, verdict.reason, verdict.explanation)
 
@@ -320,6 +355,17 @@ def _ask_about_preamble(whole: Whole) -> None:
     case.key = ""
     with transaction.atomic():
         raise_case(case)
+
+
+@contextmanager
+def _told_when_full() -> Iterator[None]:
+    """Raises NoRoom when the disk has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom("the disk is full") from None
+        raise
 
 
 @contextmanager

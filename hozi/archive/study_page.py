@@ -147,6 +147,14 @@ def study_of(who: Who, permission: str, pk: int) -> Study:
     return found
 
 
+def number_of(who: Who, permission: str, uid: str) -> int:
+    """The row id of the study with that UID. Raises as `study_of` does."""
+    found = Study.objects.filter(reaching.studies(reach(who, permission)), uid=uid).values_list("pk", flat=True).first()
+    if found is None:
+        raise NotThere("There is no such study, or it is not yours to see.")
+    return found
+
+
 def series_of(who: Who, permission: str, pk: int) -> Series:
     """The series, if the permission reaches it. Raises as `study_of` does."""
     series = Series.objects.filter(reaching.series(reach(who, permission)), pk=pk).first()
@@ -304,6 +312,12 @@ def kind_of(sop_class: str) -> str:
     return sop_classes.name(sop_class).removesuffix(" Storage")
 
 
+def frame_count(row: Instance) -> int:
+    """How many frames an object has, by what it says of itself; one, when it says nothing that can be."""
+    told = str(row.attributes.get(_FRAMES, "")).strip()
+    return max(int(told), 1) if told.isdecimal() and len(told) < 7 else 1
+
+
 def _in_order(rows: QuerySet[Any], after: str) -> QuerySet[Any]:
     """By number, those without one at the end; behind the row with the key ``after``."""
     number, _, pk = after.partition(".")
@@ -418,4 +432,5 @@ def other_studies(who: Who, pk: int, *, most: int = 20) -> tuple[list[OtherStudy
 
 
 _SERIES_DESCRIPTION: Final = f"{tag_of('SeriesDescription'):08X}"
+_FRAMES: Final = f"{tag_of('NumberOfFrames'):08X}"
 _BODY_PART: Final = f"{tag_of('BodyPartExamined'):08X}"

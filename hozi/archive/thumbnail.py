@@ -60,14 +60,14 @@ def of_file(key: str, offset: int, transfer_syntax: str, sop_class: str) -> Thum
 
     Raises `Unavailable` when too many are being drawn, and `Missing` when the file is gone.
     """
-    kind = _kind(sop_class, transfer_syntax)
+    what = kind(sop_class, transfer_syntax)
     name = hashlib.sha256(f"{key} {offset} {transfer_syntax} {SIZE} {_VERSION}".encode()).hexdigest()
-    if kind not in ("image", "other"):
-        return Thumbnail(kind, name)
+    if what not in ("image", "other"):
+        return Thumbnail(what, name)
     picture = kept.once(f"{name}.jpg", lambda: _drawn(key, offset, transfer_syntax))
     if picture:
         return Thumbnail("image", name, picture)
-    return Thumbnail("damaged" if kind == "image" else kind, name)
+    return Thumbnail("damaged" if what == "image" else what, name)
 
 
 def _of(stored: StoredObject) -> Thumbnail:
@@ -83,7 +83,7 @@ def _middle(series: Series) -> StoredObject | None:
     return StoredObject.objects.filter(instance=middle).select_related("instance").first()
 
 
-def _kind(sop_class: str, transfer_syntax: str) -> Kind:
+def kind(sop_class: str, transfer_syntax: str) -> Kind:
     """What there is to show of objects of this kind, judged by its directory record (PS3.3 §F.5)."""
     syntax = syntaxes.get(transfer_syntax)
     if syntax is not None and syntax.video:

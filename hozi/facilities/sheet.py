@@ -1,35 +1,28 @@
 """The acceptance sheet of a device as a PDF, to be printed, signed and filed.
 
-What devices and people wrote goes into the template as data (JSON), never as markup: no name can add to the page or
-break it. Fonts are those inside typst; nothing is read from the network or from this machine's fonts.
+What devices and people wrote goes into the template as data, never as markup (`core.paper`).
 """
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
 
-import typst
 from django.utils import timezone, translation
 
+from hozi.core import paper
 from hozi.facilities.acceptance import Step, Trial
 from hozi.facilities.models import Facility
 from hozi.facilities.recognise import Permit
 
 RESULTS: Final = {"passed": "passed", "failed": "FAILED", "left_out": "left out", "waiting": "not yet"}
 
-_LONGEST_WORD: Final = 32
-
 
 def pdf(trial: Trial, device: Permit | None) -> bytes:
     """The sheet of a trial as it stands. ``device``: as it is now; None when it was removed."""
     template = files("hozi.facilities").joinpath("sheet.typ").read_bytes()
-    made: bytes = typst.compile(
-        template, format="pdf", sys_inputs={"sheet": json.dumps(content(trial, device))}, ignore_system_fonts=True
-    )
-    return made
+    return paper.pdf(template, content(trial, device))
 
 
 def content(trial: Trial, device: Permit | None) -> dict[str, Any]:
@@ -54,7 +47,7 @@ def _content(trial: Trial, device: Permit | None) -> dict[str, Any]:
         ],
         "words": {"step": "Step", "result": "Result", "evidence": "What was seen", "remark": "Remark", "page": "page"},
     }
-    clean: dict[str, Any] = _clean(told)
+    clean: dict[str, Any] = paper.clean(told)
     return clean
 
 
@@ -100,18 +93,3 @@ def _row(number: int, step: Step) -> dict[str, Any]:
 
 def _moment(at: datetime) -> str:
     return f"{timezone.localtime(at):%d %b %Y %H:%M}"
-
-
-def _clean(value: Any) -> Any:
-    """Without characters that cannot be printed, and with places at which words too long for a line may break."""
-    if isinstance(value, dict):
-        return {key: _clean(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_clean(one) for one in value]
-    printable = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-    return " ".join(map(_breakable, printable.split(" ")))
-
-
-def _breakable(word: str) -> str:
-    pieces = [word[start : start + _LONGEST_WORD] for start in range(0, len(word), _LONGEST_WORD)]
-    return "\u200b".join(pieces)

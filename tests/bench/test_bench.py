@@ -64,6 +64,7 @@ GROUPS = {
     ),
     "the audit": ("audit", "audit-postgresql"),
     "other images": ("store-cr", "store-us"),
+    "DICOMweb": ("web-qido",),
 }
 """All rows but `MISSES`; those that share something (a server, a full archive) run together."""
 

@@ -41,11 +41,12 @@ def _undocumented(dependencies: set[str], page: str) -> set[str]:
 
 
 def _dependencies() -> set[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, groups = told["project"], told["dependency-groups"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values(), *groups.values()]
     python = {NAME.match(line).group().lower() for lines in lists for line in lines}  # type: ignore[union-attr]
     browser = json.loads((ROOT / "frontend" / "package.json").read_text(encoding="utf-8"))
-    return python | {*browser["dependencies"], *browser["devDependencies"]}
+    return python | {*browser["dependencies"], *browser["optionalDependencies"], *browser["devDependencies"]}
 
 
 def test_every_dependency_says_why_it_is_there() -> None:

@@ -51,6 +51,11 @@ def test_the_locked_versions_are_those_that_the_project_asks_for(name: str, extr
     assert not _unmet(wanted, _locked(_file(name))), "run `make lock`"
 
 
+def test_what_stands_in_for_npm_is_locked_too() -> None:
+    groups = tomllib.loads(_file("pyproject.toml"))["dependency-groups"]
+    assert not _unmet(groups["node"], _locked(_file("requirements-node.txt"))), "run `make lock`"
+
+
 def test_tests_run_with_the_versions_that_hospitals_get() -> None:
     run, dev = _locked(_file("requirements.txt")), _locked(_file("requirements-dev.txt"))
     assert run.items() <= dev.items()

@@ -5,7 +5,7 @@ what makes it some ten times as fast as a parser and a serialiser. A dataset who
 through `recode.Recoding` first, which reads all that `scan` lets in, and is read from what that writes.
 
 Pixel data, and binary values that are long, are told by where they are to be had (BulkDataURI). The path of one in a
-sequence has the tag of the sequence and the number of the item before its own: `00880200.1.7FE00010`.
+sequence has the tag of the sequence and the number of the item before its own: `00880200/1/7FE00010`.
 """
 
 from __future__ import annotations
@@ -361,7 +361,7 @@ class Writer:
                 scope.explicit,
                 scope.character_set,
                 scope.signed,
-                f"{scope.path}{tag:08X}.{len(items) + 1}.",
+                f"{scope.path}{tag:08X}/{len(items) + 1}/",
                 scope.depth + 1,
             )
             found: dict[int, str] = {}

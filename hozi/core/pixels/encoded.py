@@ -29,7 +29,7 @@ def encoded(picture: Picture, kind: Kind, quality: int) -> bytes:
         return bytes(imagecodecs.png_encode(picture, level=4))
     if kind == "webp":
         colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-        return bytes(imagecodecs.webp_encode(colour, level=quality, method=2))
+        return bytes(imagecodecs.webp_encode(colour, level=quality, method=2, lossless=False))
     return animated([picture], 0)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hozi.core.errors import Unreadable
-from hozi.core.pixels import encoded, resize, samples, tables, told
+from hozi.core.pixels import encoded, overlays, resize, samples, tables, told
 from hozi.core.pixels.encoded import Kind
 from hozi.core.pixels.grey import Window
+from hozi.core.pixels.presentation import State
 from hozi.core.pixels.samples import Image, Samples, opened
 
 Picture = NDArray[np.uint8]
@@ -57,17 +58,49 @@ class Wish:
         return cls(window=tuple(window) if window else None, region=tuple(region) if region else None, **told)
 
 
-def picture(path: Path, offset: int, syntax: str, wish: Wish) -> bytes:
-    """The file of one picture. Raises `Unreadable` when it cannot be made."""
-    with opened(path, offset, syntax) as image:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A dataset in a file: where it begins, and its transfer syntax."""
+
+    path: Path
+    offset: int
+    syntax: str
+
+
+def picture(stored: Stored, wish: Wish, presentation: Stored | None = None) -> bytes:
+    """The file of one picture, as a presentation state wants it if one is given. Raises `Unreadable` when it cannot
+    be made.
+    """
+    with opened(stored.path, stored.offset, stored.syntax) as image:
         if wish.frame == 0 and wish.kind == "gif" and image.count > 1:
-            return _cine(image, wish)
-        return encoded.encoded(one(image, max(wish.frame, 1) - 1, wish), wish.kind, wish.quality)
+            return _cine(image, wish, presentation)
+        return encoded.encoded(one(image, max(wish.frame, 1) - 1, wish, presentation), wish.kind, wish.quality)
 
 
-def one(image: Image, index: int, wish: Wish) -> Picture:
-    """A frame as it is to be seen, counted from 0."""
-    return sized(shown(image, index, image.frame(index), wish.window), told.aspect(image.head, index), wish)
+def one(image: Image, index: int, wish: Wish, presentation: Stored | None = None) -> Picture:
+    """A frame as it is to be seen, counted from 0, with what lies over it if that is wanted."""
+    found = image.frame(index)
+    if presentation is not None:
+        state = State(presentation.path, presentation.offset, presentation.syntax, image, index)
+        if found.pixels.ndim == 2 and found.photometric != "PALETTE COLOR":
+            seen = state.grey(wish.window).shown(found.pixels, image.layout)
+        else:
+            seen = shown(image, index, found)
+        return sized(state.covered(_own(seen), found.pixels), state.aspect(), wish)
+    seen = shown(image, index, found, wish.window)
+    if wish.overlays and image.has_overlays:
+        seen = _own(seen)
+        for plane in overlays.planes(image.head, image, index, found.pixels):
+            seen[plane.astype(bool)] = 255
+    if image.has_shutter:
+        seen = _own(seen)
+        overlays.shutter(image.head, seen, image, index, found.pixels)
+    return sized(seen, told.aspect(image.head, index), wish)
+
+
+def _own(picture: Picture) -> Picture:
+    """A picture that may be drawn on."""
+    return picture if picture.flags.writeable and picture.flags.c_contiguous else picture.copy()
 
 
 def shown(image: Image, index: int, found: Samples, window: Window | None = None) -> Picture:
@@ -79,7 +112,7 @@ def shown(image: Image, index: int, found: Samples, window: Window | None = None
     return told.grey(image, index, found.photometric, window).shown(found.pixels, image.layout)
 
 
-def _cine(image: Image, wish: Wish) -> bytes:
+def _cine(image: Image, wish: Wish, presentation: Stored | None) -> bytes:
     """A loop, of no more frames and no more work than is bearable: a longer one is shown up to there."""
     begun = time.monotonic()
     room = Wish(
@@ -90,7 +123,7 @@ def _cine(image: Image, wish: Wish) -> bytes:
     )
     pictures: list[Picture] = []
     for index in range(min(image.count, MOST_CINE_FRAMES)):
-        pictures.append(one(image, index, room))
+        pictures.append(one(image, index, room, presentation))
         if time.monotonic() - begun > _CINE_SECONDS:
             break
     return encoded.animated(pictures, delay(image))

@@ -24,6 +24,7 @@ Array = NDArray[Any]
 _FLOATS: Final = {0x7FE00008: ("f4", 32), 0x7FE00009: ("f8", 64)}
 _COUNT: Final = re.compile(r"\+?[0-9]{1,9}")
 _SUBSAMPLED: Final = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
+_SHUTTER_SHAPE: Final = 0x00181600
 _MOST_PIXELS: Final = 1 << 29
 
 
@@ -93,6 +94,16 @@ class Image:
     def count(self) -> int:
         """How many frames there are."""
         return self.layout.frames
+
+    @property
+    def has_overlays(self) -> bool:
+        """Whether anything lies over the pixels in overlay planes."""
+        return any(tag >> 24 == 0x60 for tag in self.head.values)
+
+    @property
+    def has_shutter(self) -> bool:
+        """Whether the dataset covers a part of its pixels."""
+        return _SHUTTER_SHAPE in self.head.values
 
     def stream(self, index: int) -> bytes:
         """The compressed bytes of a frame, counted from 0. Raises `Unreadable` when the pixels are native."""

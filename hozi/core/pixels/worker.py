@@ -62,7 +62,9 @@ def _done(request: dict[str, Any]) -> bytes:
 
     source, offset, syntax = Path(request["source"]), request["offset"], request["from"]
     if "look" in request:
-        return render.picture(source, offset, syntax, render.Wish.of(request["look"]))
+        about = request.get("presentation")
+        state = render.Stored(Path(about["source"]), about["offset"], about["from"]) if about else None
+        return render.picture(render.Stored(source, offset, syntax), render.Wish.of(request["look"]), state)
     if "values" in request:
         with samples.opened(source, offset, syntax) as image:
             return wire.values(image, request["values"] - 1)

@@ -15,6 +15,7 @@ DAY: Final = 24 * HOUR
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
     from hozi.accounts import drift, emergency, reviews, sweep
+    from hozi.archive import metadata
     from hozi.audit import chain, forward, verify
     from hozi.doors.dimse import liveness
 
@@ -28,3 +29,5 @@ def register() -> None:
     regular.every(5 * MINUTE, "end of emergency access", emergency.expire)
     regular.every(HOUR, "access reviews", reviews.look)
     regular.every(DAY, "drift of access", drift.run)
+    regular.every(5, "metadata of series", metadata.settle)
+    regular.every(DAY, "metadata of series that are gone", metadata.sweep)

@@ -19,14 +19,17 @@ AREAS: Final = (
     "exceptions",
     "facilities",
     "facility_parts",
+    "marking",
     "ohif",
     "organisations",
     "people",
+    "printing",
     "readable",
     "reviews",
     "settings",
     "studies",
     "study",
+    "viewer",
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -19,7 +19,7 @@ View: TypeAlias = Callable[[Request], Response]
 ANYBODY: Final = "anybody"
 """Instead of a permission: whoever is known at all."""
 
-LONGEST_NAME: Final = 256
+LONGEST_NAME: Final = 4096
 _NAME: Final = re.compile(r"\{([a-z_]+)\}")
 _UIDS: Final = frozenset({"study", "series", "instance"})
 

@@ -12,6 +12,9 @@ from django.conf import settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+_IMPORTS = CompressedManifestStaticFilesStorage._js_module_import_aggregation_patterns
+"""How modules name one another (of Django's own: the files, and what is looked for in them)."""
+
 
 def collected() -> bool:
     """Whether `hozi assets` has been run here."""
@@ -22,8 +25,10 @@ class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Names with a hash in them where files were collected; plain names where they were not.
 
     A file that is not among the collected ones (collected for an earlier version, say) keeps its plain name: a page
-    without its looks is of more use than an error.
+    without its looks is of more use than an error. Modules of Quick view name one another by these names, too.
     """
+
+    patterns = (*CompressedManifestStaticFilesStorage.patterns, ("viewer/*.js", _IMPORTS[1]))
 
     def stored_name(self, name: str) -> str:
         """The name under which browsers find the file."""

@@ -129,7 +129,7 @@ def test_bulk_data_in_a_sequence_is_named_by_the_way_to_it() -> None:
     for open_end in (False, True):
         found = written(sequence(0x00880200, item(b""), icon, open_end=open_end) + fragments(b"", b"ab"))
 
-        assert found["00880200"]["Value"][1]["7FE00010"]["BulkDataURI"].endswith("/bulkdata/00880200.2.7FE00010")
+        assert found["00880200"]["Value"][1]["7FE00010"]["BulkDataURI"].endswith("/bulkdata/00880200/2/7FE00010")
         assert found["7FE00010"] == {"vr": "OB", "BulkDataURI": "https://hozi.test/bulkdata/7FE00010"}
 
 

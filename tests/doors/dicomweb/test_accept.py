@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hozi.doors.dicomweb.accept import MOST_ALTERNATIVES, NotAcceptable, Offer, choose, wanted
+from hozi.doors.dicomweb.accept import MOST_ALTERNATIVES, Offer, choose, wanted
+from hozi.doors.dicomweb.exchange import NotAcceptable
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 J2K = "1.2.840.10008.1.2.4.90"

@@ -13,12 +13,29 @@ from hozi.doors.dicomweb.routes import ANYBODY, TABLE, Table
 from tests.doors.dicomweb.conftest import Call
 
 NEEDS: dict[str, str] = {
+    # Method and pattern, and the permission; in the order of the alphabet.
+    "GET /studies/{study}": "studies.open",
+    "GET /studies/{study}/series/{series}": "studies.open",
+    "GET /studies/{study}/series/{series}/instances/{instance}": "studies.open",
+    **{
+        f"GET /studies/{{study}}/series/{{series}}/instances/{{instance}}/bulkdata/{path}": "studies.open"
+        for depth in range(8)
+        for path in [
+            "".join(f"{{tag_{one}}}/{{item_{one}}}/" for one in "abcdefg"[:depth]) + f"{{tag_{'abcdefgh'[depth]}}}"
+        ]
+    },
+    "GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}": "studies.open",
+    "GET /studies/{study}/series/{series}/instances/{instance}/metadata": "studies.open",
+    "GET /studies/{study}/series/{series}/metadata": "studies.open",
+    "GET /studies/{study}/metadata": "studies.open",
     "GET /instances": "studies.find",
     "GET /series": "studies.find",
     "GET /studies": "studies.find",
     "GET /studies/{study}/instances": "studies.find",
     "GET /studies/{study}/series": "studies.find",
     "GET /studies/{study}/series/{series}/instances": "studies.find",
+    "POST /studies": "studies.store",
+    "POST /studies/{study}": "studies.store",
 }
 
 

@@ -49,7 +49,7 @@ def taken_in(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[byt
             digest.update(piece)
             size += len(piece)
             if environ["PATH_INFO"] == "/in/slowly":
-                time.sleep(0.02)
+                time.sleep(0.002)
             if environ["PATH_INFO"] == "/in/some":
                 break
     except BrokenOff as error:
