@@ -51,12 +51,15 @@ def of_page(tags: Iterable[int], ids: dict[str, set[int]], reach: Reach) -> dict
     found: dict[int, dict[int, str]] = {}
     # The studies of the page are reached: what is left to hold is of which of their series.
     parts = reach if reaching.by_series(reach) else None
+    if MODALITIES_IN_STUDY in asked and parts is None and len(ids["STUDY"]) <= _FEW:
+        found[MODALITIES_IN_STUDY] = _joined(_modalities_of_few(ids["STUDY"]))
+        asked.remove(MODALITIES_IN_STUDY)
+    if not asked:
+        return found
     series = Series.objects.filter(study__in=ids["STUDY"])
     if parts is not None:
         series = series.filter(reaching.series(parts))
-    if MODALITIES_IN_STUDY in asked and parts is None and len(ids["STUDY"]) <= _FEW:
-        found[MODALITIES_IN_STUDY] = _joined(_modalities_of_few(ids["STUDY"]))
-    elif MODALITIES_IN_STUDY in asked:
+    if MODALITIES_IN_STUDY in asked:
         pairs = series.exclude(modality="").values_list("study_id", "modality")
         found[MODALITIES_IN_STUDY] = _joined(pairs.distinct())
     if SOP_CLASSES_IN_STUDY in asked:

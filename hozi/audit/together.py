@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from hozi.audit.record import Entry, record, record_many
 
 FLUSH_SECONDS: Final = 0.2
 
 _MOST_TOGETHER: Final = 200
+_LONG_LOG: Final = 4 << 20
 
 log = structlog.get_logger(__name__)
 
@@ -118,11 +119,14 @@ def _unflushed() -> Iterator[None]:
         return
     connection.ensure_connection()
     raw: Any = connection.connection
-    # In WAL mode: no flush at each commit. One statement alone is a transaction.
+    # In WAL mode: no flush at each commit, and nobody waits while the log is brought into the database: that is done
+    # by whoever commits next, or behind everybody's back. One statement alone is a transaction.
     raw.execute("PRAGMA synchronous=NORMAL")
+    raw.execute("PRAGMA wal_autocheckpoint=0")
     try:
         yield
     finally:
+        raw.execute("PRAGMA wal_autocheckpoint=1000")
         raw.execute("PRAGMA synchronous=FULL")
 
 
@@ -154,20 +158,31 @@ class _Flusher:
             pause.wait(FLUSH_SECONDS / 2)
             self._wanted.clear()
             try:
-                flush(path)
-            except OSError as error:
-                log.warning("the audit's last rows could not be flushed", error=error.errno)
+                if flush(path) > _LONG_LOG:
+                    _bring_in()
+            except (OSError, DatabaseError) as error:
+                log.warning("the audit's last rows could not be flushed", error=type(error).__name__)
 
 
-def flush(path: str) -> None:
-    """Flushes that file; that there is none (nothing is written ahead) is fine."""
+def _bring_in() -> None:
+    """Brings into the database what is written ahead of it; whoever reads or writes meanwhile is not held up."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        connection.close()
+
+
+def flush(path: str) -> int:
+    """Flushes that file, and returns how long it is; that there is none (nothing is written ahead) is fine."""
     try:
         # Closing it releases no lock: SQLite locks other files than this one.
         number = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return
+        return 0
     try:
         os.fdatasync(number)
+        return os.fstat(number).st_size
     finally:
         os.close(number)
 
