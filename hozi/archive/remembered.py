@@ -1,7 +1,7 @@
 """Questions to the database that Django has put into words once, asked again with other values.
 
 What Django needs to make a statement of a query is several times what the database needs to answer it (decision record
-17). Values that change from one asking to the next are `stand_in`s when it is made.
+19). Values that change from one asking to the next are `stand_in`s when it is made.
 """
 
 from __future__ import annotations

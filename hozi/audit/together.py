@@ -3,7 +3,7 @@
 An answer to a query leaves after its row is committed: nothing that happens to our processes loses it. What the disk
 has of it, it has FLUSH_SECONDS later at the latest, so a power cut can take the traces of the last queries with it, and
 nothing else: whatever changes, gives or refuses something is recorded by `record` in the transaction of the act.
-Decision record 19 says what that brings.
+Decision record 20 says what that brings.
 """
 
 from __future__ import annotations
