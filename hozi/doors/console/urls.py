@@ -19,6 +19,7 @@ AREAS: Final = (
     "exceptions",
     "facilities",
     "facility_parts",
+    "marking",
     "ohif",
     "organisations",
     "people",
