@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from hozi.accounts.authorise import Who
 from hozi.archive import kept
+from hozi.archive.fetch import Holding
 from hozi.archive.looks import note
 from hozi.archive.models import Instance, Series, StoredObject
 from hozi.archive.pictures import workers
@@ -53,6 +54,11 @@ def of_instance(who: Who, instance: int) -> Thumbnail:
     row = instance_of(who, LOOK, instance)
     note(who, row.series.study, "pictures")
     return _of(row.stored)
+
+
+def of_holding(holding: Holding) -> Thumbnail:
+    """The picture of an object that may be shown. Raises as `of_file` does."""
+    return of_file(*holding.place, holding.transfer_syntax, holding.sop_class)
 
 
 def of_file(key: str, offset: int, transfer_syntax: str, sop_class: str) -> Thumbnail:

@@ -60,7 +60,7 @@ def wanted(request: Request) -> Sequence[accept.Wanted]:
 
 def frames(request: Request) -> Response:
     """Some frames of one object."""
-    numbers = _numbers(request.names["frames"])
+    numbers = numbers_in(request.names["frames"])
     holding = holding_of(request)
     return _answer(request, holding, numbers, f"frames/{request.names['frames']}")
 
@@ -184,7 +184,7 @@ def _made(request: Request, making: _Making, parts: Parts, tag: str, address: st
     return Response(200, pairs, pieces=pieces())
 
 
-def _numbers(text: str) -> list[int]:
+def numbers_in(text: str) -> list[int]:
     """Frame numbers as the address has them. Raises `Malformed`."""
     parts = text.replace("%2C", ",").replace("%2c", ",").split(",")
     if len(parts) > _MOST_NUMBERS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
