@@ -210,6 +210,8 @@ def _web() -> Iterator[Row]:
     one_by_one = "the frames of 250 images one after the other, 1 connection"
     yield row("web-frames", dicomweb.frames, ("web-frames", one_by_one, "frames/s", 1.5, 2.5))
     yield row("web-stow", dicomweb.stow, ("web-stow", "STOW-RS of 250 CT slices in one request", _RATE, 1.3, 2))
+    fresh = f"JPEG of a CT slice, each another one or with another window, {four}"
+    yield row("web-rendered", dicomweb.rendered, ("web-rendered", fresh, "pictures/s", 1, 2))
 
 
 def _web_limits() -> Iterator[Row]:
