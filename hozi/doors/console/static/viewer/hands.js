@@ -50,10 +50,11 @@ function down(pane, event) {
   if (event.target.closest("a, button, iframe, video")) return;
   tell("activate", pane);
   pane.element.focus({ preventScroll: true });
+  if (!pane.image) return;
   event.preventDefault();
   pane.element.setPointerCapture(event.pointerId);
   const at = place(pane, event);
-  const act = event.button === 1 ? "pan" : event.button === 2 ? "zoom" : event.shiftKey && event.button === 0 ? "pan" : hands.tool;
+  const act = pane.bare ? "scroll" : event.button === 1 ? "pan" : event.button === 2 ? "zoom" : event.shiftKey && event.button === 0 ? "pan" : hands.tool;
   const drag = { pane, at, start: at, act, moved: 0 };
   held.set(event.pointerId, drag);
   if (fingers(pane) === 2) {
