@@ -13,6 +13,7 @@ from typing import Final, Literal
 from hozi.accounts.authorise import Who, reach
 from hozi.archive import kept
 from hozi.archive import reach as reaching
+from hozi.archive.fetch import Holding
 from hozi.archive.looks import note
 from hozi.archive.models import Instance, Series, StoredObject
 from hozi.archive.pictures import workers
@@ -69,6 +70,11 @@ def of_listed(who: Who, study: int) -> Thumbnail:
     largest = reached.exclude(modality__in=_NO_PICTURES).order_by("-instance_count", "pk").first() or reached.first()
     middle = _middle(largest) if largest is not None else None
     return Thumbnail("other", "nothing") if middle is None else _of(middle, TINY)
+
+
+def of_holding(holding: Holding) -> Thumbnail:
+    """The picture of an object that may be shown. Raises as `of_file` does."""
+    return of_file(*holding.place, holding.transfer_syntax, holding.sop_class)
 
 
 def of_file(key: str, offset: int, transfer_syntax: str, sop_class: str, size: int = SIZE) -> Thumbnail:

@@ -29,6 +29,7 @@ AREAS: Final = (
     "settings",
     "studies",
     "study",
+    "upload",
     "viewer",
 )
 

@@ -60,7 +60,7 @@ def wanted(request: Request) -> Sequence[accept.Wanted]:
 
 def frames(request: Request) -> Response:
     """Some frames of one object."""
-    numbers = _numbers(request.names["frames"])
+    numbers = numbers_in(request.names["frames"])
     holding = holding_of(request)
     return _answer(request, holding, numbers, f"frames/{request.names['frames']}")
 
@@ -157,7 +157,7 @@ def _frames(holding: Holding, offer: Offer, offered: Sequence[Offer]) -> Frames:
         raise NotAcceptable(f"{error} There is: {there}.") from None
 
 
-def _numbers(text: str) -> list[int]:
+def numbers_in(text: str) -> list[int]:
     """Frame numbers as the address has them. Raises `Malformed`."""
     parts = text.replace("%2C", ",").replace("%2c", ",").split(",")
     if len(parts) > _MOST_NUMBERS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
