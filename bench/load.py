@@ -84,6 +84,8 @@ class Line:
         rest = bytes(self._view[end + 4 : have])
         if named.get(b"transfer-encoding", b"").strip() == b"chunked":
             return self._chunks(source, rest), stays
+        if b"content-length" not in named:
+            return len(rest) + self._to_the_end(source), False
         length = int(named[b"content-length"])
         left = length - len(rest)
         while left > 0:
@@ -92,6 +94,13 @@ class Line:
                 raise Wrong("the answer broke off")
             left -= came
         return length, stays
+
+    def _to_the_end(self, source: socket.socket) -> int:
+        """An answer that ends with the connection."""
+        size = 0
+        while came := source.recv_into(self._view):
+            size += came
+        return size
 
     def _chunks(self, source: socket.socket, rest: bytes) -> int:
         size, data = 0, bytearray(rest)
@@ -175,7 +184,7 @@ def _child(
             size += line.ask(one)
             if each:
                 seconds.append(time.perf_counter() - started)
-    except (Wrong, OSError, ValueError, KeyError) as error:
+    except (Wrong, OSError, ValueError) as error:
         return {"wrong": f"{type(error).__name__}: {error}"}
     return {"bytes": size, "each": seconds}
 

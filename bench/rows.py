@@ -197,6 +197,19 @@ def _web() -> Iterator[Row]:
         ("web-qido-patient", f"QIDO-RS of studies by PatientID, {four}", "answers/s", 3.5, 6),
         ("web-qido-ten", f"QIDO-RS of the ten studies of a day, {four}", "answers/s", 5, 8),
     )
+    yield row("web-frame", dicomweb.frame, ("web-frame", f"frames/1 of a CT slice, {four}", "frames/s", 2, 4))
+    of_series = "WADO-RS metadata of a series of 250"
+    yield row(
+        "web-metadata",
+        dicomweb.metadata,
+        ("web-metadata-cold", f"{of_series}, one request, the first after a restart", "answers/s", 20, 50),
+        ("web-metadata-warm", f"{of_series}, one request, asked for before", "answers/s", 8, 40),
+        ("web-metadata-4", f"{of_series}, {four}", "answers/s", 20, 60),
+    )
+    yield row("web-series", dicomweb.series, ("web-series", "a series of 131 MB in one answer", "MB/s", 0.8, 1.5))
+    one_by_one = "the frames of 250 images one after the other, 1 connection"
+    yield row("web-frames", dicomweb.frames, ("web-frames", one_by_one, "frames/s", 1.5, 2.5))
+    yield row("web-stow", dicomweb.stow, ("web-stow", "STOW-RS of 250 CT slices in one request", _RATE, 1.3, 2))
 
 
 def _not_judged() -> Iterator[Row]:

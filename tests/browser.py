@@ -20,12 +20,13 @@ _AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium without a screen, and without calls to anywhere else."""
+def chromium(*, webgl: bool = False) -> Iterator[Browser]:
+    """Chromium without a screen, and without calls to anywhere else; ``webgl``: drawn by the processor."""
+    drawn = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"] if webgl else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program("chromium"),
-            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update"],
+            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update", *drawn],
         )
         try:
             yield browser

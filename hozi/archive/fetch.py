@@ -100,6 +100,11 @@ class Holding:
             yield path.absolute(), self._offset
 
     @property
+    def place(self) -> tuple[str, int]:
+        """The key of the file in the volume, and where in it the stored dataset begins."""
+        return self._key, self._offset
+
+    @property
     def length(self) -> int:
         """How many bytes the stored dataset has."""
         return self._length

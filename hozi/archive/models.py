@@ -336,3 +336,24 @@ class Commitment(models.Model):
 
     def __str__(self) -> str:
         return f"commitment {self.transaction_uid}"
+
+
+class Upload(models.Model):
+    """A file that somebody brought with a browser, and what became of it: remembered for some days (`uploads.py`).
+
+    Holds no patient data: numbers of rows, and a key that says nothing of the file's name.
+    """
+
+    person = models.BigIntegerField()
+    key = models.CharField(max_length=32)
+    length = models.BigIntegerField()
+    counts = models.JSONField()
+    whys = models.JSONField()
+    studies = models.JSONField()
+    done_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "key", "length"], name="upload_once")]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"

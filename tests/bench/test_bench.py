@@ -64,7 +64,7 @@ GROUPS = {
     ),
     "the audit": ("audit", "audit-postgresql"),
     "other images": ("store-cr", "store-us"),
-    "DICOMweb": ("web-qido",),
+    "DICOMweb": ("web-qido", "web-frame", "web-metadata", "web-series", "web-frames", "web-stow"),
 }
 """All rows but `MISSES`; those that share something (a server, a full archive) run together."""
 

@@ -66,6 +66,11 @@ class PixelData:
     frames: Sequence[Sequence[Fragment]] = ()
 
     @property
+    def plain(self) -> bool:
+        """Whether a frame goes out as its bytes stand in the dataset."""
+        return not self.swap and not self.frame_bits % 8
+
+    @property
     def weight(self) -> int:
         """About how much memory this takes, in bytes."""
         return 500 + 8 * len(self.starts) + sum(64 + 100 * len(frame) for frame in self.frames)

@@ -60,7 +60,7 @@ def wanted(request: Request) -> Sequence[accept.Wanted]:
 
 def frames(request: Request) -> Response:
     """Some frames of one object."""
-    numbers = _numbers(request.names["frames"])
+    numbers = numbers_in(request.names["frames"])
     holding = holding_of(request)
     return _answer(request, holding, numbers, f"frames/{request.names['frames']}")
 
@@ -109,26 +109,30 @@ def _in_parts(
     end = parts.end()
     total = sum(lengths) + sum(map(len, heads)) + len(end)
     pairs = [*whole.headers(parts.content_type, tag), ("content-length", str(total))]
-    pieces = _pieces(found, numbers, heads, end)
-    if total > whole.AT_ONCE:
-        return Response(200, pairs, pieces=pieces)
-    return Response(200, pairs, b"".join(pieces))
+    at_once = total <= whole.AT_ONCE
+    pieces = whole.Closing(_pieces(found, numbers, heads, end, at_once), found.close)
+    if at_once:
+        return Response(200, pairs, b"".join(pieces))
+    return Response(200, pairs, pieces=pieces)
 
 
-def _pieces(found: Frames, numbers: Sequence[int], heads: Sequence[bytes], end: bytes) -> Iterator[bytes]:
-    try:
-        for number, head in zip(numbers, heads, strict=True):
-            yield head
+def _pieces(
+    found: Frames, numbers: Sequence[int], heads: Sequence[bytes], end: bytes, at_once: bool
+) -> Iterator[bytes]:
+    for number, head in zip(numbers, heads, strict=True):
+        yield head
+        if at_once or not found.place.plain:
             yield found.read(number)
-        yield end
-    finally:
-        found.close()
+        else:
+            for at, length in found.fragments(number):
+                yield from whole.read(found.file, found.offset + at, length)
+    yield end
 
 
 def _alone(request: Request, found: Frames, numbers: Sequence[int], offer: Offer, tag: str) -> Response:
     """One frame, or all native ones together, by itself."""
     place = found.place
-    if place.swap or place.frame_bits % 8:
+    if not place.plain:
         body: list[bytes | Slice] = [found.read(number) for number in numbers]
     elif place.encapsulated:
         body = [Slice(found.file, found.offset + at, length) for at, length in found.fragments(numbers[0])]
@@ -153,7 +157,7 @@ def _frames(holding: Holding, offer: Offer, offered: Sequence[Offer]) -> Frames:
         raise NotAcceptable(f"{error} There is: {there}.") from None
 
 
-def _numbers(text: str) -> list[int]:
+def numbers_in(text: str) -> list[int]:
     """Frame numbers as the address has them. Raises `Malformed`."""
     parts = text.replace("%2C", ",").replace("%2c", ",").split(",")
     if len(parts) > _MOST_NUMBERS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):

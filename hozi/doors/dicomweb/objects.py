@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -119,8 +119,12 @@ def _parts(
         known = offer.syntax == holding.transfer_syntax and not holding.changes
         length = len(head) + holding.length if known else None
         where = f"{address}/{holding.series}/instances" if address.endswith("/series") else address
-        yield parts.head(offer.content_type, length, f"{where}/{holding.sop_instance}") + head
-        yield from pieces
+        try:
+            yield parts.head(offer.content_type, length, f"{where}/{holding.sop_instance}") + head
+            yield from pieces
+        finally:
+            if isinstance(pieces, whole.Closing):
+                pieces.close()
         count -= 1
     if count:
         raise Damaged("objects went away while they were being sent")
@@ -141,12 +145,15 @@ def _closing(first: Piece, pieces: Iterator[Piece]) -> Iterator[Piece]:
         pieces.close()  # type: ignore[attr-defined]  # they are a generator
 
 
-def dataset(holding: Holding, syntax: str) -> Iterator[Piece]:
+def dataset(holding: Holding, syntax: str) -> Iterable[Piece]:
     """The object's dataset, corrections applied. Raises `NotAcceptable` when it cannot be had in that syntax."""
     try:
-        return holding.send_as(syntax)
+        if holding.changes:
+            return holding.send_as(syntax)
+        file, at, length = holding.open_as(syntax)
     except (TranscodeFailed, Unreadable) as error:
         raise _as_stored_only(holding, error) from None
+    return whole.Closing(whole.read(file, at, length), file.close)
 
 
 def header(holding: Holding, syntax: str) -> bytes:

@@ -14,7 +14,8 @@ from hozi.doors.dicomweb.exchange import PRIVATE, Request, Response
 AT_ONCE: Final = 1 << 20
 """Up to this many bytes are answered at once, more in pieces."""
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 256 << 10
+"""A piece of this length comes to lie where the last one lay, and is in the processor's cache still."""
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
 
 
@@ -70,7 +71,7 @@ def answer(request: Request, content_type: str, body: Body, tag: str, close: Cal
             status = 206
             said.append(("content-range", f"bytes {begin}-{end - 1}/{total}"))
     said.append(("content-length", str(end - begin)))
-    pieces = _pieces(body, begin, end, close)
+    pieces = Closing(_pieces(body, begin, end), close)
     if end - begin > AT_ONCE:
         return Response(status, said, pieces=pieces)
     return Response(status, said, b"".join(pieces))
@@ -80,22 +81,19 @@ def _length(part: bytes | Slice) -> int:
     return part.length if isinstance(part, Slice) else len(part)
 
 
-def _pieces(body: Body, begin: int, end: int, close: Callable[[], None]) -> Iterator[bytes]:
+def _pieces(body: Body, begin: int, end: int) -> Iterator[bytes]:
     """The bytes from ``begin`` up to ``end``."""
-    try:
-        at = 0
-        for part in body:
-            length = _length(part)
-            first, last = max(begin - at, 0), min(end - at, length)
-            at += length
-            if first >= last:
-                continue
-            if isinstance(part, Slice):
-                yield from read(part.file, part.at + first, last - first)
-            else:
-                yield part[first:last]
-    finally:
-        close()
+    at = 0
+    for part in body:
+        length = _length(part)
+        first, last = max(begin - at, 0), min(end - at, length)
+        at += length
+        if first >= last:
+            continue
+        if isinstance(part, Slice):
+            yield from read(part.file, part.at + first, last - first)
+        else:
+            yield part[first:last]
 
 
 def read(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
@@ -107,3 +105,21 @@ def read(file: BinaryIO, at: int, length: int) -> Iterator[bytes]:
             raise Damaged("a stored file is shorter than the index says; run `hozi verify`")
         length -= len(piece)
         yield piece
+
+
+class Closing:
+    """Pieces that come from something that is closed when nobody wants more of them, be it that nobody wanted any."""
+
+    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes it."""
+        self._close()
