@@ -194,9 +194,10 @@ class _Taking:
         return _Brought(announced, reason=reason)
 
 
-def _begin(content: Iterator[bytes]) -> tuple[bytes, part10.FileHeader] | None:
+def _begin(content: Iterator[bytes | memoryview]) -> tuple[bytes, part10.FileHeader] | None:
     """The beginning of a file and its header, as much as it needs; None when it is no DICOM file."""
-    start, size, ended = [], 0, False
+    start: list[bytes | memoryview] = []
+    size, ended = 0, False
     for enough in (_FIRST, _MOST_HEADER + _FIRST):
         while size < enough and not ended:
             piece = next(content, b"")
@@ -217,7 +218,7 @@ def _begin(content: Iterator[bytes]) -> tuple[bytes, part10.FileHeader] | None:
     return None
 
 
-def _dataset(start: bytes, offset: int, content: Iterator[bytes]) -> Iterator[bytes | memoryview]:
+def _dataset(start: bytes, offset: int, content: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     if len(start) > offset:
         yield memoryview(start)[offset:]
     yield from content
