@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from hozi.accounts import authorise
-from hozi.archive import give
+from hozi.archive import give, pictures
 from hozi.archive.fetch import Holding
 from hozi.archive.give import Frames
+from hozi.archive.pictures import NoPicture
 from hozi.core.dicom import syntaxes
 from hozi.core.dicom.pixel_data import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from hozi.core.errors import NotThere, Unreadable
@@ -28,6 +29,7 @@ OPEN: Final = "studies.open"
 INSTANCE: Final = "/studies/{study}/series/{series}/instances/{instance}"
 
 _MOST_NUMBERS: Final = 4096
+_MOST_RECODED: Final = 256
 _PIXELS: Final = frozenset({f"{tag:08X}" for tag in (FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA)})
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 #: Sequences on the way to a value, at most.
@@ -74,6 +76,8 @@ def _answer(request: Request, holding: Holding, numbers: Sequence[int], where: s
     tag = whole.etag(holding.sha256, where, str(offer))
     if (same := whole.unchanged(request, tag)) is not None:
         return same
+    if offer.syntax in offers.HTJ2K and offer.syntax != holding.transfer_syntax:
+        return _recoded(request, holding, numbers, offer, tag)
     found = _frames(holding, offer, offered)
     try:
         if not numbers:
@@ -92,6 +96,22 @@ def _answer(request: Request, holding: Holding, numbers: Sequence[int], where: s
     address = f"{request.base}/studies/{request.names['study']}/series/{request.names['series']}"
     address += f"/instances/{holding.sop_instance}/frames/"
     return _in_parts(found, numbers, lengths, offer, tag, address, (holding.sha256, where, offer.syntax))
+
+
+def _recoded(request: Request, holding: Holding, numbers: Sequence[int], offer: Offer, tag: str) -> Response:
+    """Frames in another compression without loss. Raises `NotAcceptable` when they cannot be had so."""
+    if not numbers or len(numbers) > _MOST_RECODED:
+        raise NotAcceptable(f"{offer} is given by frames, up to {_MOST_RECODED} of them.")
+    try:
+        made = [pictures.frame(holding, number, offer.syntax) for number in numbers]
+    except NoPicture as error:
+        raise NotAcceptable(f"{error} There is: {OCTETS}.") from None
+    give.note(request.who, holding)
+    if not offer.multipart:
+        return whole.answer(request, offer.content_type, made, tag, lambda: None)
+    parts = Parts(offer.media, (holding.sha256, request.names["frames"], offer.syntax))
+    body = b"".join(parts.head(offer.content_type, len(one)) + one for one in made) + parts.end()
+    return Response(200, [*whole.headers(parts.content_type, tag), ("content-length", str(len(body)))], body)
 
 
 def _in_parts(
