@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final
 
 from hozi.accounts.authorise import EVERYTHING, Who, reach
-from hozi.archive import fetch, looks, metadata_copies
+from hozi.archive import fetch, give, looks, metadata_copies
 from hozi.archive import reach as reaching
 from hozi.archive.fetch import Damaged, Holding, Selection
 from hozi.archive.metadata_copies import VERSION, Copy, Piece, Stamps
@@ -39,6 +39,8 @@ _PIECE_BYTES: Final = 1 << 20
 _SOME_PIECES: Final = 8
 _ROWS: Final = 500
 _SETTLED_SECONDS: Final = 8.0
+_NO_STAMPS: Final[Stamps] = (-1, -1)
+"""Of what is made of one object, for one answer."""
 _AVAILABLE_SYNTAX: Final = 0x00083002
 _SOP_CLASS: Final = 0x00080016
 
@@ -69,7 +71,12 @@ class Metadata:
 
     def plain(self) -> bytes:
         """The whole of it, as it is read."""
-        return b"".join((b"[", b",".join(self.pieces()), b"]"))
+
+        def made() -> bytes:
+            return b"".join((b"[", b",".join(self.pieces()), b"]"))
+
+        is_series = len(self.copies) == 1 and self.copies[0].stamps is not _NO_STAMPS
+        return metadata_copies.plain(self.copies[0], self.base, made) if is_series else made()
 
     def pieces(self) -> Iterator[bytes]:
         """A few objects at a time, with commas between those of one piece."""
@@ -87,7 +94,7 @@ def of_series(who: Who, study: str, series: str, base: str, known: Sequence[str]
     row = found.select_related("study__patient").first()
     if row is None:
         raise NotThere("There is no such series.")
-    looks.note(who, row.study, "pictures")
+    _note(who, row.study)
     tag = _tag([row], base)
     return Metadata(tag, base, () if tag in known else (current(row, base),))
 
@@ -101,28 +108,21 @@ def of_study(who: Who, study: str, base: str, known: Sequence[str] = ()) -> Meta
     )
     if not rows:
         raise NotThere("There is no such study.")
-    looks.note(who, rows[0].study, "pictures")
+    _note(who, rows[0].study)
     tag = _tag(rows, base)
     return Metadata(tag, base, () if tag in known else tuple(current(row, base) for row in rows))
 
 
 def of_instance(who: Who, study: str, series: str, instance: str, base: str, known: Sequence[str] = ()) -> Metadata:
     """The same of one object."""
-    names = {
-        fetch.STUDY_INSTANCE_UID: [study],
-        fetch.SERIES_INSTANCE_UID: [series],
-        fetch.SOP_INSTANCE_UID: [instance],
-    }
-    holding = next(iter(Selection(names, reach(who, LOOK))), None)
-    row = Study.objects.filter(uid=study).select_related("patient").first()
-    if holding is None or row is None:
-        raise NotThere("There is no such object.")
-    looks.note(who, row, "pictures")
+    holding = give.one(reach(who, LOOK), study, series, instance)
+    give.note(who, holding)
     tag = hashlib.sha256(f"{VERSION} {_name([holding])} {base}".encode()).hexdigest()[:32]
     if tag in known:
         return Metadata(tag, base)
     text, _ = _told(_writer(), holding, series, base)
-    return Metadata(tag, base, (Copy.of(series, (0, 0), base, (Piece(instance, 1, "", Part.of([text.encode()])),)),))
+    piece = Piece(instance, 1, "", Part.of([text.encode()]))
+    return Metadata(tag, base, (Copy.of(series, _NO_STAMPS, base, (piece,)),))
 
 
 def current(row: Series, base: str) -> Copy:
@@ -274,6 +274,15 @@ def _told(writer: Writer, holding: Holding, series: str, base: str) -> tuple[str
 
 
 # Sending ----------------------------------------------------------------------------------------------
+
+
+def _note(who: Who, study: Study) -> None:
+    """One look with that at the pictures themselves."""
+    patient = study.patient
+    key = (who.actor, who.address, study.uid, patient.issuer, patient.patient_id, study.facility)
+    if give.NOTED.is_new(key):
+        looks.note(who, study, "pictures")
+        give.NOTED.add(key)
 
 
 def _tag(rows: Sequence[Series], base: str) -> str:

@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hozi.accounts.authorise import Held, Scope, Who
-from hozi.archive import correct, fetch, metadata, metadata_copies
+from hozi.archive import correct, fetch, give, metadata, metadata_copies
 from hozi.archive.metadata import Settling, of_instance, of_series, of_study
 from hozi.archive.models import Series, StoredObject
 from hozi.archive.place import volume
@@ -86,6 +86,7 @@ def files() -> list[Path]:
 @pytest.fixture(autouse=True)
 def _nothing_kept(counter: Counter) -> None:
     metadata_copies.forget()
+    give.NOTED.forget()
     for path in metadata_copies.folder().rglob("*"):
         if path.is_file():
             path.unlink()
