@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,3 +120,27 @@ def test_what_is_not_yours_is_not_there(study: Study, signed_in: SignedIn) -> No
         assert stranger.get(f"/studies/{study.pk}/{path}/").status_code == 404
         assert stranger.post(f"/studies/{study.pk}/{path}/", sent).status_code == 404
     assert not Instance.objects.filter(sop_class=SOP_CLASS).exists()
+
+
+def test_the_list_has_tiny_pictures_that_can_be_switched_off(study: Study, signed_in: SignedIn) -> None:
+    client = signed_in("radiologist")
+    page = client.get("/studies/").content.decode()
+    [url] = re.findall(r'<img src="(/studies/\d+/picture/\w+/)"[^>]* loading="lazy"', page)
+    picture = client.get(url)
+    assert picture.headers["Content-Type"] == "image/jpeg" and len(picture.content) < 2500
+    [row] = Event.objects.filter(code="110112")
+    assert row.detail["pictures"] == [study.pk]  # one row for all that the list shows
+    assert not Event.objects.filter(code="110103").exists()
+    assert client.get("/studies/", headers={"Save-Data": "on"}).content.count(b"/picture/") == 0
+    client.post("/studies/pictures/", {"pictures": "off"})
+    assert b"/picture/" not in client.get("/studies/").content
+    client.post("/studies/pictures/", {"pictures": "on"})
+    assert b"/picture/" in client.get("/studies/", headers={"Save-Data": "on"}).content
+
+
+def test_a_picture_of_a_list_is_for_whom_it_was_listed(study: Study, signed_in: SignedIn) -> None:
+    page = signed_in("radiologist").get("/studies/").content.decode()
+    [url] = re.findall(r'"(/studies/\d+/picture/\w+/)"', page)
+    assert signed_in("pacs_admin").get(url).status_code == 404
+    assert b"/picture/" not in signed_in("records_officer").get("/studies/").content
+    assert signed_in("records_officer").get(url).status_code == 403
