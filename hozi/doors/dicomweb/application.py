@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, rendered, routes, stow
+from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, rejecting, rendered, routes, stow, wado_uri
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -62,6 +62,8 @@ _MODULES: Final[tuple[Any, ...]] = (
     qido,
     metadata,
     stow,
+    rejecting,
+    wado_uri,
 )
 
 
