@@ -219,7 +219,7 @@ class Selection:
         condition = Q()
         for tag, values in named.items():
             condition &= Q(**{f"{_FIELDS[tag]}__in": [value for value in values if value]})
-        self._everywhere = condition
+        self._everywhere = condition & Q(instance__series__study__rejected=False)
         condition &= reaching.series(reach, "instance__series__")
         rows: QuerySet[StoredObject] = StoredObject.objects.filter(condition)
         told = rows.aggregate(count=Count("pk"), last=Max("pk"))

@@ -114,7 +114,5 @@ def _patient_counts(patients: set[int], reach: Reach) -> Iterable[Any]:
         series = Series.objects.filter(reaching.series(reach), study__patient__in=patients).order_by()
         numbers = (Count("study", distinct=True), Count("pk"), Sum("instance_count"))
         return series.values_list("study__patient_id").annotate(*numbers)
-    studies = Study.objects.filter(patient__in=patients)
-    if not reach.everything:
-        studies = studies.filter(reaching.studies(reach))
+    studies = Study.objects.filter(reaching.studies(reach), patient__in=patients)
     return studies.values_list("patient_id").annotate(Count("pk"), Sum("series_count"), Sum("instance_count"))

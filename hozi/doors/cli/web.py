@@ -140,7 +140,11 @@ class _Loader:
         settings = load()
         logs.configure(settings.log_level, part="web", as_json=self._as_json)
         _allow_open_files()
-        return self._make(settings)
+        made = self._make(settings)
+        from hozi.doors.dicomweb import warm
+
+        warm.aside()
+        return made
 
 
 def application(settings: Settings) -> Bridge:

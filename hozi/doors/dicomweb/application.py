@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, rendered, routes, stow
+from hozi.doors.dicomweb import capabilities, frames, gate, metadata, objects, qido, rendered, routes, stow
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -56,6 +56,7 @@ def register() -> None:
 
 _MODULES: Final[tuple[Any, ...]] = (
     # One line for each module of views.
+    capabilities,
     objects,
     frames,
     rendered,

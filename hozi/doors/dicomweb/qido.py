@@ -26,7 +26,8 @@ SECONDS: Final = 20.0
 _PERMISSION: Final = "studies.find"
 _JSON: Final = Offer("application/dicom+json")
 _PLAIN: Final = Offer("application/json")
-_OFFERS: Final = (_JSON, _PLAIN)
+_XML: Final = Offer("application/dicom+xml", multipart=True)
+_OFFERS: Final = (_JSON, _PLAIN, _XML)
 _WORTH_PACKING: Final = 4096
 
 
@@ -107,7 +108,10 @@ def _search(request: Request, level: str) -> Response:
     if not matches:
         return Response(204, _warned(request, warnings))
     body = results.as_json(matches, level, request.base)
-    headers = [("content-type", offer.media), ("cache-control", PRIVATE), ("vary", "Accept, Accept-Encoding")]
+    content_type = offer.media
+    if offer is _XML:
+        content_type, body = results.as_xml(body)
+    headers = [("content-type", content_type), ("cache-control", PRIVATE), ("vary", "Accept, Accept-Encoding")]
     if len(body) > _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
         body = gzip.compress(body, 5)
         headers.append(("content-encoding", "gzip"))

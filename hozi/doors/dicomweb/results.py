@@ -1,5 +1,6 @@
-"""Matches of a query as JSON, in the DICOM JSON model (PS3.18 Annex F): what `core.dicom.json_model` says, put together
-from pieces that are the same in every match.
+"""Matches of a query in the DICOM JSON model (PS3.18 Annex F) or in XML.
+
+What `core.dicom.json_model` says, put together from pieces that are the same in every match.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from json.encoder import encode_basestring as quoted
 from typing import Any, Final
 
 from hozi.archive.find import Match, Value
-from hozi.core.dicom import json_model
+from hozi.core.dicom import json_model, xml_model
 from hozi.core.dicom.keys import BY_TAG, LEVELS
 from hozi.doors.dicomweb.asked import INSTANCE_UID, SERIES_UID, STUDY_UID
+from hozi.doors.dicomweb.multipart import Parts
 
 RETRIEVE_URL: Final = 0x00081190
 
@@ -36,6 +38,15 @@ def as_json(found: Iterable[Match], level: str, base: str) -> bytes:
         ]
         told.append(f"{{{','.join(pieces)}}}")
     return f"[{','.join(told)}]".encode("utf-8", "replace")
+
+
+def as_xml(told: bytes) -> tuple[str, bytes]:
+    """What `as_json` said in the Native DICOM Model, one part for each match (PS3.18 §8.7.3): its type, and itself."""
+    parts = Parts("application/dicom+xml")
+    pieces: list[bytes] = []
+    for one in json.loads(told):
+        pieces += [parts.head("application/dicom+xml"), *xml_model.document(one)]
+    return parts.content_type, b"".join([*pieces, parts.end()])
 
 
 def _url(values: Mapping[int, Value], level: str, base: str) -> str:

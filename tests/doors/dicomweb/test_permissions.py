@@ -38,6 +38,8 @@ NEEDS: dict[str, str] = {
     },
     "GET /studies/{study}/series/{series}/metadata": "studies.open",
     "GET /studies/{study}/metadata": "studies.open",
+    "GET /": ANYBODY,
+    "OPTIONS /": ANYBODY,
     "GET /instances": "studies.find",
     "GET /series": "studies.find",
     "GET /studies": "studies.find",

@@ -251,13 +251,14 @@ function row(job) {
   const now = `${text} ${job.why} ${job.url}`;
   if (job.shown !== now) {
     job.shown = now;
-    cell.replaceChildren();
+    const box = cell.firstElementChild ?? cell.appendChild(document.createElement("div"));
+    box.replaceChildren();
     const state = place(`state-${SHAPES[job.state]}`).content.firstElementChild.cloneNode(true);
     state.lastElementChild.textContent = text;
-    cell.append(state);
-    if (job.state === "sending") cell.append(Object.assign(document.createElement("progress"), { max: 1, ariaLabel: job.path }));
-    if (job.why) cell.append(Object.assign(document.createElement("small"), { textContent: job.why }));
-    if (job.url) cell.append(" ", Object.assign(document.createElement("a"), { href: job.url, textContent: say.exception }));
+    box.append(state);
+    if (job.state === "sending") box.append(Object.assign(document.createElement("progress"), { max: 1, ariaLabel: job.path }));
+    if (job.why) box.append(Object.assign(document.createElement("small"), { textContent: job.why }));
+    if (job.url) box.append(" ", Object.assign(document.createElement("a"), { href: job.url, textContent: say.exception }));
   }
   const bar = cell.querySelector("progress");
   if (bar) bar.value = job.size ? job.sent / job.size : 0;
