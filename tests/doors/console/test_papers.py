@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from hozi.archive import key_images
+from hozi.archive import bringing
 from hozi.archive.models import Instance, Series, Study
 from hozi.audit.models import Event
 from hozi.core.dicom.key_objects import SOP_CLASS
@@ -28,9 +28,9 @@ SignedIn = Callable[..., Client]
 
 @pytest.fixture(autouse=True)
 def own_way_in() -> Iterator[None]:
-    key_images.forget()
+    bringing.forget()
     yield
-    key_images.forget()
+    bringing.forget()
 
 
 @pytest.fixture
