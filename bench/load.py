@@ -40,8 +40,9 @@ class Asked:
 class Line:
     """One connection that stays open; if the server closes it, the next request opens another."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, source: str = "") -> None:
         self._where = (host, port)
+        self._source = (source, 0) if source else None
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._socket: socket.socket | None = None
@@ -49,7 +50,7 @@ class Line:
     def open(self) -> socket.socket:
         """The connection, opened if it is not."""
         if self._socket is None:
-            self._socket = socket.create_connection(self._where, timeout=_SECONDS)
+            self._socket = socket.create_connection(self._where, _SECONDS, self._source)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
@@ -84,6 +85,8 @@ class Line:
         rest = bytes(self._view[end + 4 : have])
         if named.get(b"transfer-encoding", b"").strip() == b"chunked":
             return self._chunks(source, rest), stays
+        if b"content-length" not in named:
+            return len(rest) + self._to_the_end(source), False
         length = int(named[b"content-length"])
         left = length - len(rest)
         while left > 0:
@@ -92,6 +95,13 @@ class Line:
                 raise Wrong("the answer broke off")
             left -= came
         return length, stays
+
+    def _to_the_end(self, source: socket.socket) -> int:
+        """An answer that ends with the connection."""
+        size = 0
+        while came := source.recv_into(self._view):
+            size += came
+        return size
 
     def _chunks(self, source: socket.socket, rest: bytes) -> int:
         size, data = 0, bytearray(rest)
@@ -124,7 +134,8 @@ class Line:
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """Does the task: ``host``, ``port``, ``connections`` (for each the list of [request, size, file of its body]).
 
-    With ``warm``, each connection's first request is sent once before.
+    With ``warm``, each connection's first request is sent once before; with ``sources`` each comes from an address of
+    its own.
     Returns ``seconds`` from the common start to the last answer, ``requests``, ``bytes``, and with ``each`` the seconds
     of every request.
     """
@@ -132,12 +143,14 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     each, warm = bool(task.get("each")), bool(task.get("warm"))
     start_read, start_write = os.pipe()
     children = []
-    for asked in lines:
+    for number, asked in enumerate(lines):
+        source = f"127.0.0.{2 + number}" if task.get("sources") else ""
         answer_read, answer_write = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(start_write)
-            told = _child(task["host"], task["port"], asked, start_read, answer_write, each, warm)
+            line = Line(task["host"], task["port"], source)
+            told = _child(line, asked, start_read, answer_write, each, warm)
             os.write(answer_write, json.dumps(told).encode() + b"\n")
             os._exit(0)
         os.close(answer_write)
@@ -160,10 +173,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _child(
-    host: str, port: int, asked: list[Asked], begin: int, answers: int, each: bool, warm: bool
-) -> dict[str, Any]:
-    line, size, seconds = Line(host, port), 0, []
+def _child(line: Line, asked: list[Asked], begin: int, answers: int, each: bool, warm: bool) -> dict[str, Any]:
+    size, seconds = 0, []
     try:
         line.open()
         if warm and asked:
@@ -175,7 +186,7 @@ def _child(
             size += line.ask(one)
             if each:
                 seconds.append(time.perf_counter() - started)
-    except (Wrong, OSError, ValueError, KeyError) as error:
+    except (Wrong, OSError, ValueError) as error:
         return {"wrong": f"{type(error).__name__}: {error}"}
     return {"bytes": size, "each": seconds}
 

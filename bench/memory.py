@@ -48,7 +48,11 @@ def _store_at_once(archive: Archive, template: Template, *key: object) -> None:
 
 def _store(archive: Archive, template: Template, *key: object) -> int:
     study, series, instance = (images.uid("memory", *key, level) for level in ("study", "series", "instance"))
-    identity = Identity(study, series, instance)
+    return store(archive, template, Identity(study, series, instance))
+
+
+def store(archive: Archive, template: Template, identity: Identity) -> int:
+    """Stores one image, made while it is sent; the status of the answer."""
     association = associate_to_store(archive, template.sop_class)
     [context] = association.contexts.values()
     answer = association.store(context, template.sop_class, identity.instance, template.dataset(identity))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bench import audit, clients, dicomweb, images
+from bench import audit, clients, dicomweb, dicomweb_full, first_image, images
 from bench.archives import Archive, dcmqrscp, hozi, orthanc
 from bench.browsing import LOOKS, browse_full
 from bench.ground import Ground
@@ -197,6 +197,48 @@ def _web() -> Iterator[Row]:
         ("web-qido-patient", f"QIDO-RS of studies by PatientID, {four}", "answers/s", 3.5, 6),
         ("web-qido-ten", f"QIDO-RS of the ten studies of a day, {four}", "answers/s", 5, 8),
     )
+    yield row("web-frame", dicomweb.frame, ("web-frame", f"frames/1 of a CT slice, {four}", "frames/s", 2, 4))
+    of_series = "WADO-RS metadata of a series of 250"
+    yield row(
+        "web-metadata",
+        dicomweb.metadata,
+        ("web-metadata-cold", f"{of_series}, one request, the first after a restart", "answers/s", 20, 50),
+        ("web-metadata-warm", f"{of_series}, one request, asked for before", "answers/s", 8, 40),
+        ("web-metadata-4", f"{of_series}, {four}", "answers/s", 20, 60),
+    )
+    yield row("web-series", dicomweb.series, ("web-series", "a series of 131 MB in one answer", "MB/s", 0.8, 1.5))
+    one_by_one = "the frames of 250 images one after the other, 1 connection"
+    yield row("web-frames", dicomweb.frames, ("web-frames", one_by_one, "frames/s", 1.5, 2.5))
+    yield row("web-stow", dicomweb.stow, ("web-stow", "STOW-RS of 250 CT slices in one request", _RATE, 1.3, 2))
+    fresh = f"JPEG of a CT slice, each another one or with another window, {four}"
+    yield row("web-rendered", dicomweb.rendered, ("web-rendered", fresh, "pictures/s", 1, 2))
+
+
+def _web_limits() -> Iterator[Row]:
+    """What of DICOMweb must not grow, and who must not wait."""
+    work = "95th percentile of QIDO-RS by {} in a full archive, SQLite"
+    yield Row(
+        "web-qido-million",
+        tuple(
+            Demand(
+                f"web-qido-million-{question.name}",
+                work.format(question.keyword),
+                "Hozi with a hundredth of it",
+                "ms",
+                least=1.5,
+                aim=1.0,
+                more_is_better=False,
+            )
+            for question in QUESTIONS
+        ),
+        dicomweb_full.qido_full,
+    )
+    growth = "growth of the web process that grows most while 8 clients each download a large multi-frame object"
+    limit = Demand("web-memory", growth, "nothing", "MB", 64, None, more_is_better=False, absolute=True)
+    yield Row("web-memory", (limit,), dicomweb_full.download_memory)
+    work = "Quick view's first image at 512 kbit/s and 300 ms, for the first time: 60 s divided by the time until then"
+    wait = Demand("web-first-image", work, "OHIF in the same browser", "views/min", 10, 30)
+    yield Row("web-first-image", (wait,), first_image.first_image)
 
 
 def _not_judged() -> Iterator[Row]:
@@ -221,6 +263,7 @@ _ALL: Final = (
     *_audit("-postgresql", "PostgreSQL", postgresql=True),
     *_not_judged(),
     *_web(),
+    *_web_limits(),
 )
 
 ROWS: Final = {row.name: row for row in _ALL}

@@ -88,14 +88,13 @@ class Side:
         lines = [f"{name}: {value}" for name, value in {"Host": self.host, **self.headers, **told}.items()]
         return "\r\n".join((f"{method} {self._parts.path}{path} HTTP/1.1", *lines, "", ""))
 
-    def load(self, connections: Sequence[Sequence[Any]], *, warm: bool = False, each: bool = False) -> dict[str, Any]:
+    def load(self, connections: Sequence[Sequence[Any]], **how: bool) -> dict[str, Any]:
         """What `bench.load` says of these requests. Raises Broken when an answer was wrong."""
         task = {
             "host": self._parts.hostname,
             "port": self._parts.port,
             "connections": connections,
-            "warm": warm,
-            "each": each,
+            **how,
         }
         command = (sys.executable, "-m", "bench.load")
         done = subprocess.run(

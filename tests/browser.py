@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.chromium import chromium
 from tests.guards.rules import ROOT
-from tests.peers import program
+
+__all__ = ["Visitor", "chromium"]
 
 SIZE = {"width": 1366, "height": 768}
 PHONE = {"width": 390, "height": 844}
 _STEP = 30
 _AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium without a screen, and without calls to anywhere else."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program("chromium"),
-            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update"],
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Visitor:

@@ -34,6 +34,7 @@ from hozi.core.dimse import command as commands
 from hozi.core.dimse import negotiation, outbound, pdu, slots, status, terms, tls
 from hozi.core.pixels.decode import can_decode
 from hozi.core.pixels.transcode import NATIVE
+from hozi.doors.dicomweb import qido
 from hozi.doors.dimse import commitment, echo, find, get, move, offer, server, session, store, suboperations, understand
 from hozi.jobs import queue
 from hozi.settings import Settings
@@ -143,7 +144,8 @@ class OutOfStep(Exception):
 def page() -> str:
     """The whole statement, as it must stand in the repository."""
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
-    parts = {**_values(), **_sop_class_tables(), **_association_tables(), **_status_tables(), **_query_tables()}
+    parts = {**_values(), **_sop_class_tables(), **_association_tables(), **_status_tables()}
+    parts |= {**_query_tables(), **_search_tables()}
     _same("parts of the page", set(template.get_identifiers()), set(parts))
     return template.substitute(parts)
 
@@ -326,6 +328,20 @@ def _query_tables() -> dict[str, str]:
             ],
         ),
     }
+
+
+def _search_tables() -> dict[str, str]:
+    """What is given of each level whether it was asked for or not."""
+
+    def given(level: str) -> str:
+        found = [keys.BY_TAG[tag] for tag in qido.GIVEN[level]]
+        rows = [
+            (dictionary_description(key.tag), _code(key.keyword), f"({key.name[:4]},{key.name[4:]})", key.vr)
+            for key in found
+        ]
+        return _table(("element", "keyword", "tag", "VR"), rows)
+
+    return {f"given_{level.lower()}": given(level) for level in qido.GIVEN} | {"search_seconds": f"{qido.SECONDS:.0f}"}
 
 
 def _keys(level: str) -> str:

@@ -143,6 +143,12 @@ def of_token(secret: str, address: str) -> Who | None:
     return Who("token", person.username, address, tuple(held), person.pk)
 
 
+def rehearse() -> None:
+    """Goes the way of `of_token` with a token that nobody has, and notes nothing: the first one then goes faster."""
+    Token.objects.filter(hash=_hash("")).select_related("person").first()
+    authorise.held_by(Person(pk=0))
+
+
 def _opens(row: Token, address: str, now: datetime) -> bool:
     person = row.person
     if row.ended_at is not None or row.expires_at <= now or not person.is_active or authorise.has_ended(person):

@@ -20,7 +20,7 @@ from hozi.archive import media
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.facts import SOP_CLASS_UID, SOP_INSTANCE_UID
 from hozi.archive.media import Found
-from hozi.archive.receive import NoRoom, Receiver
+from hozi.archive.receive import NoRoom, Receipt, Receiver
 from hozi.core.dicom import part10, scan, syntaxes, uids
 from hozi.core.errors import HoziError, Refused, Unreadable
 
@@ -29,11 +29,12 @@ FATES: Final = ("stored", "duplicate", "quarantined", "refused")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One file and its fate; ``reason`` says why it was not simply stored."""
+    """One file and its fate; ``reason`` says why it was not simply stored. ``receipt``: of what came in just now."""
 
     name: str
     fate: str
     reason: str = ""
+    receipt: Receipt | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -80,7 +81,7 @@ def bring(
             for found in media.files(path):
                 known = journal.fate(found)
                 if known is None:
-                    seen = _take(found, receiver, origin)
+                    seen = take_one(found, receiver, origin)
                     journal.add(found, seen)
                 else:
                     seen = known
@@ -90,7 +91,8 @@ def bring(
     return summary
 
 
-def _take(found: Found, receiver: Receiver, origin: Origin) -> Seen:
+def take_one(found: Found, receiver: Receiver, origin: Origin) -> Seen:
+    """Takes in one file and says what became of it. Raises `NoRoom`."""
     if found.open is None:
         return Seen(found.name, "refused", found.refusal)
     try:
@@ -113,7 +115,7 @@ def _receive(name: str, file: BinaryIO, receiver: Receiver, origin: Origin) -> S
     kind = part10.preamble_kind(header.preamble)
     receipt = receiver.receive(announced, origin, media.pieces(file), preamble=kind)
     reason = "" if receipt.reason is None else f"{receipt.reason.value}: {receipt.explanation}"
-    return Seen(name, receipt.result.value, reason)
+    return Seen(name, receipt.result.value, reason, receipt)
 
 
 def _announced(file: BinaryIO, header: part10.FileHeader) -> Announced:

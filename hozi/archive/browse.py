@@ -105,9 +105,12 @@ class Progress:
     corrected: bool
 
 
-def browse(who: Who, filters: Filters, *, after: int = 0, before: int = 0, most: int = 50) -> Page:
+def browse(
+    who: Who, filters: Filters, *, after: int = 0, before: int = 0, most: int = 50, pictures: bool = False
+) -> Page:
     """The studies that who asks reaches and looks for, the newest first; recorded as a query.
 
+    ``pictures``: each is shown with a tiny picture (`thumbnail.of_listed`), so the audit names them (by row id).
     ``after`` (``before``): the row id of a study, behind (in front of) which the page lies. Raises `Denied`; `Refused`,
     naming the filter, when a filter is none; `NotThere` when the study is not there.
     """
@@ -120,7 +123,7 @@ def browse(who: Who, filters: Filters, *, after: int = 0, before: int = 0, most:
     more = len(found) > most
     kept = found[:most] if forward else found[-most:]
     page = Page(tuple(_lines(who, kept, reached)), more if forward else True, spot is not None if forward else more)
-    _audit(who, wanted, page)
+    _audit(who, wanted, page, pictures=pictures)
     return page
 
 
@@ -284,7 +287,7 @@ def _waiting(studies: Collection[Study], cases: QuerySet[ExceptionCase]) -> dict
     return dict(waiting.order_by().values_list("study_uid").annotate(Count("pk")))
 
 
-def _audit(who: Who, filters: Filters, page: Page) -> None:
+def _audit(who: Who, filters: Filters, page: Page, *, pictures: bool) -> None:
     """The filters stand in the audit without what they say of a patient, who has columns of their own in it."""
     told = {
         name: value
@@ -292,6 +295,7 @@ def _audit(who: Who, filters: Filters, page: Page) -> None:
         if value and name not in _PERSONAL and (name, value) != ("order", "received")
     }
     asked = [name for name in _PERSONAL if getattr(filters, name)]
+    shown = {"pictures": [line.pk for line in page.lines]} if pictures and page.lines else {}
     people = {(line.patient.issuer, line.patient.patient_id) for line in page.lines}
     issuer, patient_id = people.pop() if asked and len(people) == 1 else ("", filters.patient_id)
     record(
@@ -303,6 +307,6 @@ def _audit(who: Who, filters: Filters, page: Page) -> None:
             issuer=issuer,
             patient_id=patient_id,
             facility=home(who) or filters.facility,
-            detail={"level": "STUDY", "filters": told, "asked": asked, "matches": len(page.lines)},
+            detail={"level": "STUDY", "filters": told, "asked": asked, "matches": len(page.lines), **shown},
         )
     )

@@ -100,6 +100,11 @@ class Holding:
             yield path.absolute(), self._offset
 
     @property
+    def place(self) -> tuple[str, int]:
+        """The key of the file in the volume, and where in it the stored dataset begins."""
+        return self._key, self._offset
+
+    @property
     def length(self) -> int:
         """How many bytes the stored dataset has."""
         return self._length
@@ -214,7 +219,7 @@ class Selection:
         condition = Q()
         for tag, values in named.items():
             condition &= Q(**{f"{_FIELDS[tag]}__in": [value for value in values if value]})
-        self._everywhere = condition
+        self._everywhere = condition & Q(instance__series__study__rejected=False)
         condition &= reaching.series(reach, "instance__series__")
         rows: QuerySet[StoredObject] = StoredObject.objects.filter(condition)
         told = rows.aggregate(count=Count("pk"), last=Max("pk"))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
+from django.core.exceptions import EmptyResultSet
 from django.db import models
 from django.db.models import Q
 from pydicom.dataset import Dataset
@@ -19,6 +21,7 @@ from hozi.archive import criteria, related
 from hozi.archive import reach as reaching
 from hozi.archive.criteria import Condition
 from hozi.archive.models import Instance, Patient, Series, Study
+from hozi.archive.remembered import Statement, stand_in, statement
 from hozi.core.dicom import charset, identifier, keys, matching
 from hozi.core.dicom.keys import BY_TAG, Key, tag_of
 from hozi.core.dicom.times import Range
@@ -182,7 +185,8 @@ class Results:
         self.limit_reached = self.stopped = False
         try:
             check(self.query)
-            search = _Search(self.query, self.reach, self.retrieve_ae)
+            shape = _shape(self.query, self.reach, self.retrieve_ae)
+            search = shape.search if shape is not None else _Search(self.query, self.reach, self.retrieve_ae)
         except matching.TooMuch as error:
             raise InvalidQuery(str(error)) from error
         count = 0
@@ -191,7 +195,11 @@ class Results:
         passed, skip = (self.offset, 0) if search.exact else (0, self.offset)
         while True:
             size = min(self.page, self.limit - count + 1) if search.exact else self.page
-            rows = search.rows(last, size, passed)
+            rows = shape.first(size, passed, self.query) if shape is not None and last is None else None
+            if rows is None:
+                if shape is not None:
+                    shape, search = None, _Search(self.query, self.reach, self.retrieve_ae)
+                rows = search.rows(last, size, passed)
             passed = 0
             for match in search.matches(rows):
                 if skip:
@@ -223,6 +231,7 @@ class _Search:
     query: Query
     reach: Reach
     retrieve_ae: str
+    open: Mapping[int, str] = field(default_factory=dict)
     _fields: list[str] = field(default_factory=lambda: ["pk"])
     _readers: dict[int, _Reader] = field(default_factory=dict)
     _related: dict[int, int] = field(default_factory=dict)
@@ -251,7 +260,11 @@ class _Search:
         """Whether every row that comes is a match."""
         return not self._checks
 
-    def rows(self, last: _Row | None, size: int, passed: int = 0) -> list[_Row]:
+    def rows(self, last: _Row | None, size: int, passed: int) -> list[_Row]:
+        """The next rows after the last one of the page before, without the first so many (``passed``)."""
+        return list(self.table(last, size, passed))
+
+    def table(self, last: _Row | None, size: int, passed: int) -> models.QuerySet[Any, Any]:
         """The next rows after the last one of the page before, without the first so many (``passed``).
 
         Studies of a range of days are read in the order of the index on days, everything else in that of row ids.
@@ -266,7 +279,7 @@ class _Search:
             table = (table if last is None else table.filter(pk__lt=last[0])).order_by("-pk")
         else:
             table = (table if last is None else table.filter(pk__gt=last[0])).order_by("pk")
-        return list(table.values_list(*self._fields)[passed : passed + size])
+        return table.values_list(*self._fields)[passed : passed + size]
 
     def matches(self, rows: Sequence[_Row]) -> Iterator[Match]:
         """The rows of a page as matches, without those that SQL let through wrongly."""
@@ -322,6 +335,8 @@ class _Search:
     def _add(self, key: Key, value: Value) -> None:
         """A key's criterion: to SQL as far as it goes, the rest to the plain matcher."""
         criterion = matching.parse(key, value, fuzzy=self.query.fuzzy)
+        if key.tag in self.open:
+            criterion = matching.Single(self.open[key.tag])
         if isinstance(criterion, matching.Universal):
             return
         if key.level == "ANY":
@@ -360,6 +375,64 @@ class _Search:
                 self._checks.append(_moments_check(moments, date, time))
                 done |= {date, time}
         return frozenset(done)
+
+
+@dataclass
+class _Shape:
+    """What is the same for all queries that ask the same elements with other values: asked in the same words."""
+
+    search: _Search
+    statements: dict[tuple[int, int], Statement | None] = field(default_factory=dict)
+
+    def first(self, size: int, passed: int, query: Query) -> list[_Row] | None:
+        """The first rows of a query of this shape; None: not to be had in this way."""
+        if passed > _REMEMBERED_UP_TO:
+            return None
+        said = self.statements.get((size, passed))
+        if said is None:
+            if len(self.statements) >= _MOST_STATEMENTS:
+                self.statements.clear()
+            said = statement(self.search.table(None, size, passed), list(self.search.open.values()))
+            if said is None:
+                return None
+            self.statements[size, passed] = said
+        return said.rows({stands_in: query.keys[tag] for tag, stands_in in self.search.open.items()})
+
+
+# How far a viewer pages; and how many answers of a shape are told apart by how long they may be.
+_REMEMBERED_UP_TO: Final = 10_000
+_MOST_STATEMENTS: Final = 64
+_PLAIN: Final = frozenset({"UI", "LO", "SH", "CS"})
+
+
+def _shape(query: Query, reach: Reach, retrieve_ae: str) -> _Shape | None:
+    """The shape of a query that only asks for texts as they stand; None of any other."""
+    asked = []
+    for tag, value in query.keys.items():
+        if value:
+            key = _known(tag, query.level)
+            if key is None or key.vr not in _PLAIN or not isinstance(value, str) or tag not in criteria.COLUMNS:
+                return None
+            if matching.parse(key, value) != matching.Single(value):
+                return None
+        asked.append((tag, bool(value)))
+    return _shape_of(query.level, query.model, tuple(asked), reach, retrieve_ae)
+
+
+@lru_cache(maxsize=256)
+def _shape_of(
+    level: str, model: Model, asked: tuple[tuple[int, bool], ...], reach: Reach, retrieve_ae: str
+) -> _Shape | None:
+    left_open = {tag: stand_in(place) for place, (tag, told) in enumerate(asked) if told}
+    keys: dict[int, Value] = {tag: left_open.get(tag, "") for tag, _ in asked}
+    search = _Search(Query(level, model, keys, relational=True), reach, retrieve_ae, left_open)
+    if not search.exact:
+        return None
+    try:
+        said = statement(search.table(None, 1, 0), list(left_open.values()))
+    except EmptyResultSet:
+        return None
+    return None if said is None else _Shape(search)
 
 
 def answer(match: Match, query: Query, *, charset_requested: str | None = None) -> Dataset:

@@ -8,24 +8,22 @@ marked is read from all such documents of it, also from those that came from els
 
 from __future__ import annotations
 
-import atexit
 import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from hozi.accounts.authorise import Who, reach
+from hozi.archive import bringing, reading
 from hozi.archive import reach as reaching
-from hozi.archive import reading
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.facts import Facts
 from hozi.archive.fetch import Holding, holding
 from hozi.archive.models import Instance, Study
-from hozi.archive.receive import Receipt, Receiver
+from hozi.archive.receive import Receipt
 from hozi.archive.study_page import LOOK, frame_count, study_of
 from hozi.audit.record import Code, Entry, record
 from hozi.core.dicom import key_objects, keys, scan, syntaxes, uids
@@ -106,7 +104,7 @@ def keep(
         department=row.department,
     )
     announced = Announced(SOP_CLASS, about["SOPInstanceUID"], key_objects.TRANSFER_SYNTAX)
-    receipt = receiver().receive(announced, origin, [dataset])
+    receipt = bringing.receiver().receive(announced, origin, [dataset])
     with transaction.atomic():
         record(
             Entry(
@@ -123,23 +121,6 @@ def keep(
             )
         )
     return receipt
-
-
-@cache
-def receiver() -> Receiver:
-    """This process's way into the archive for marks."""
-    made = Receiver()
-    atexit.register(made.close)
-    return made
-
-
-def forget() -> None:
-    """Closes what `receiver` made: for a process whose storage folder changes."""
-    if receiver.cache_info().currsize:
-        made = receiver()
-        atexit.unregister(made.close)
-        made.close()
-        receiver.cache_clear()
 
 
 def marks(who: Who, study: int, permission: str = LOOK) -> list[Marks]:

@@ -81,6 +81,14 @@ def files(path: Path) -> Iterator[Found]:
         yield _on_disk(path, str(path))
 
 
+def handed_in(path: Path) -> Iterator[Found]:
+    """A file that was handed in and lies in the archive's own folder: itself, or the files of a ZIP archive."""
+    if not _begins_as_dicom(path) and zipfile.is_zipfile(path):
+        yield from _in_zip(path)
+    else:
+        yield _on_disk(path, path.name)
+
+
 def is_own(path: Path) -> bool:
     """Whether it belongs to this archive itself: its home, its images, its database (also under another name).
 

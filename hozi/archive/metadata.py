@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Final
 
 from hozi.accounts.authorise import EVERYTHING, Who, reach
-from hozi.archive import fetch, looks, metadata_copies
+from hozi.archive import fetch, give, looks, metadata_copies
 from hozi.archive import reach as reaching
 from hozi.archive.fetch import Damaged, Holding, Selection
 from hozi.archive.metadata_copies import VERSION, Copy, Piece, Stamps
@@ -39,37 +39,64 @@ _PIECE_BYTES: Final = 1 << 20
 _SOME_PIECES: Final = 8
 _ROWS: Final = 500
 _SETTLED_SECONDS: Final = 8.0
+_NO_STAMPS: Final[Stamps] = (-1, -1)
+"""Of what is made of one object, for one answer."""
 _AVAILABLE_SYNTAX: Final = 0x00083002
 _SOP_CLASS: Final = 0x00080016
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A JSON array of objects. ``tag`` is another one whenever anything of it is; ``body`` is gzip.
+    """A JSON array of objects. ``tag`` is another one whenever anything of it is.
 
-    ``parts``: the same in pieces, each a few objects with commas between them.
+    ``copies``: what it is put together of, whose bulk data may be told at another address than ``base``; none when
+    whoever asks has it.
     """
 
     tag: str
-    body: bytes
-    parts: Sequence[Part]
+    base: str
+    copies: tuple[Copy, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """About how many bytes it has."""
+        return sum(piece.part.length for copy in self.copies for piece in copy.pieces)
+
+    def packed(self) -> bytes:
+        """The whole of it, as gzip."""
+        copies = [_at(self.base, copy) for copy in self.copies]
+        if len(copies) == 1:
+            return copies[0].body
+        return metadata_copies.body_of([piece for copy in copies for piece in copy.pieces])[0]
+
+    def plain(self) -> bytes:
+        """The whole of it, as it is read."""
+
+        def made() -> bytes:
+            return b"".join((b"[", b",".join(self.pieces()), b"]"))
+
+        is_series = len(self.copies) == 1 and self.copies[0].stamps is not _NO_STAMPS
+        return metadata_copies.plain(self.copies[0], self.base, made) if is_series else made()
+
+    def pieces(self) -> Iterator[bytes]:
+        """A few objects at a time, with commas between those of one piece."""
+        for copy in self.copies:
+            for piece in copy.pieces:
+                yield _told_at(self.base, copy, piece)
 
 
 def of_series(who: Who, study: str, series: str, base: str, known: Sequence[str] = ()) -> Metadata:
     """What the objects of a series say; their bulk data is told at ``base``.
 
-    Without body where ``known`` has its tag. Raises `NotThere`, and `Unavailable` when files cannot be read now.
+    Without copies where ``known`` has its tag. Raises `NotThere`, and `Unavailable` when files cannot be read now.
     """
     found = Series.objects.filter(reaching.series(reach(who, LOOK)), uid=series, study__uid=study)
     row = found.select_related("study__patient").first()
     if row is None:
         raise NotThere("There is no such series.")
-    looks.note(who, row.study, "pictures")
+    _note(who, row.study)
     tag = _tag([row], base)
-    if tag in known:
-        return Metadata(tag, b"", ())
-    copy = current(row, base)
-    return Metadata(tag, copy.body, [piece.part for piece in copy.pieces])
+    return Metadata(tag, base, () if tag in known else (current(row, base),))
 
 
 def of_study(who: Who, study: str, base: str, known: Sequence[str] = ()) -> Metadata:
@@ -81,43 +108,32 @@ def of_study(who: Who, study: str, base: str, known: Sequence[str] = ()) -> Meta
     )
     if not rows:
         raise NotThere("There is no such study.")
-    looks.note(who, rows[0].study, "pictures")
+    _note(who, rows[0].study)
     tag = _tag(rows, base)
-    if tag in known:
-        return Metadata(tag, b"", ())
-    pieces = [piece for row in rows for piece in current(row, base).pieces]
-    return Metadata(tag, metadata_copies.body_of(pieces)[0], [piece.part for piece in pieces])
+    return Metadata(tag, base, () if tag in known else tuple(current(row, base) for row in rows))
 
 
 def of_instance(who: Who, study: str, series: str, instance: str, base: str, known: Sequence[str] = ()) -> Metadata:
     """The same of one object."""
-    names = {
-        fetch.STUDY_INSTANCE_UID: [study],
-        fetch.SERIES_INSTANCE_UID: [series],
-        fetch.SOP_INSTANCE_UID: [instance],
-    }
-    holding = next(iter(Selection(names, reach(who, LOOK))), None)
-    row = Study.objects.filter(uid=study).select_related("patient").first()
-    if holding is None or row is None:
-        raise NotThere("There is no such object.")
-    looks.note(who, row, "pictures")
+    holding = give.one(reach(who, LOOK), study, series, instance)
+    give.note(who, holding)
     tag = hashlib.sha256(f"{VERSION} {_name([holding])} {base}".encode()).hexdigest()[:32]
     if tag in known:
-        return Metadata(tag, b"", ())
+        return Metadata(tag, base)
     text, _ = _told(_writer(), holding, series, base)
-    pieces = [Piece(instance, 1, "", Part.of([text.encode()]))]
-    return Metadata(tag, metadata_copies.body_of(pieces)[0], [piece.part for piece in pieces])
+    piece = Piece(instance, 1, "", Part.of([text.encode()]))
+    return Metadata(tag, base, (Copy.of(series, _NO_STAMPS, base, (piece,)),))
 
 
 def current(row: Series, base: str) -> Copy:
-    """The copy of a series as it is now, with its bulk data at ``base``; made if need be.
+    """The copy of a series as it is now, made if need be; its bulk data may be told at another address than ``base``.
 
     ``row`` has its study; the caller has asked for the reach.
     """
     stamps = (row.stamp, row.study.stamp)
     found = metadata_copies.find(row.uid, stamps, base)
     if found is not None:
-        return _at(base, found)
+        return found
     with metadata_copies.making(row.uid):
         # Read again, and before anything that is made of it: whoever changes something meanwhile, changes them.
         fresh = Series.objects.filter(pk=row.pk).values_list("stamp", "study__stamp").first()
@@ -128,7 +144,7 @@ def current(row: Series, base: str) -> Copy:
             found, lasting = _made(row.uid, fresh, metadata_copies.asked_at(base))
             if lasting:
                 metadata_copies.keep(found)
-    return _at(base, found)
+    return found
 
 
 # Making -----------------------------------------------------------------------------------------------
@@ -260,6 +276,15 @@ def _told(writer: Writer, holding: Holding, series: str, base: str) -> tuple[str
 # Sending ----------------------------------------------------------------------------------------------
 
 
+def _note(who: Who, study: Study) -> None:
+    """One look with that at the pictures themselves."""
+    patient = study.patient
+    key = (who.actor, who.address, study.uid, patient.issuer, patient.patient_id, study.facility)
+    if give.NOTED.is_new(key):
+        looks.note(who, study, "pictures")
+        give.NOTED.add(key)
+
+
 def _tag(rows: Sequence[Series], base: str) -> str:
     told = [VERSION, base, *((row.uid, row.stamp, row.study.stamp) for row in rows)]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
@@ -269,15 +294,21 @@ def _at(base: str, copy: Copy) -> Copy:
     """The copy with its bulk data told at another address, where it was made for another one."""
     if copy.base == base:
         return copy
-    # A quotation mark in a text is written with a backslash before it: this stands nowhere but where an address begins.
-    old, new = (f'"BulkDataURI":"{one}/studies/'.encode() for one in (copy.base, base))
     pieces = tuple(
-        Piece(piece.first, piece.count, piece.name, Part.of([piece.part.content().replace(old, new)]))
-        for piece in copy.pieces
+        Piece(piece.first, piece.count, piece.name, Part.of([_told_at(base, copy, piece)])) for piece in copy.pieces
     )
     made = Copy.of(copy.series, copy.stamps, base, pieces)
     metadata_copies.remember(made)
     return made
+
+
+def _told_at(base: str, copy: Copy, piece: Piece) -> bytes:
+    content = piece.part.content()
+    if copy.base == base:
+        return content
+    # A quotation mark in a text is written with a backslash before it: this stands nowhere but where an address begins.
+    old, new = (f'"BulkDataURI":"{one}/studies/'.encode() for one in (copy.base, base))
+    return content.replace(old, new)
 
 
 # Ahead ------------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from hozi.core.gzip_parts import Part, stream
 from hozi.settings import HOZI
@@ -27,15 +27,16 @@ from hozi.settings import HOZI
 VERSION: Final = 1
 """Another number for another way of telling the same: files that were kept are not used any more."""
 
-_KEPT_BYTES: Final = 32 << 20
-"""What a process keeps in memory of them; a larger one is read each time."""
+_KEPT_BYTES: Final = 16 << 20
 _LARGEST_KEPT: Final = 4 << 20
+"""What a process keeps of them in memory, and as much again uncompressed; larger ones are read each time."""
 _LOCKS: Final = 64
 _LONGEST_HEAD: Final = 16 << 20
 _LEFT_SECONDS: Final = 86_400.0
 _NEW: Final = ".new-"
 
 Stamps = tuple[int, int]
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def find(series: str, stamps: Stamps, base: str) -> Copy | None:
     Its bulk data may be told at another address than ``base``.
     """
     for address in (base, ""):
-        kept = _MEMORY.get((series, address))
+        kept = _COPIES.get((series, address))
         if kept is not None and kept.stamps == stamps:
             return kept
     kept = read(series)
@@ -89,7 +90,17 @@ def find(series: str, stamps: Stamps, base: str) -> Copy | None:
 
 def remember(copy: Copy) -> None:
     """Keeps a copy in this process only: with an address that few ask at."""
-    _MEMORY.put((copy.series, copy.base), copy)
+    _COPIES.put((copy.series, copy.base), copy, _size(copy))
+
+
+def plain(copy: Copy, base: str, make: Callable[[], bytes]) -> bytes:
+    """What is in a copy, as it is read, with its bulk data at ``base``: kept in this process, or made."""
+    key = (copy.series, base)
+    kept = _PLAIN.get(key)
+    if kept is None or kept[0] is not copy:
+        kept = copy, make()
+        _PLAIN.put(key, kept, len(kept[1]))
+    return kept[1]
 
 
 def read(series: str) -> Copy | None:
@@ -102,7 +113,7 @@ def read(series: str) -> Copy | None:
         return None
     if copy is None or copy.series != series:
         return None
-    _MEMORY.put((series, ""), copy)
+    _COPIES.put((series, ""), copy, _size(copy))
     return copy
 
 
@@ -120,21 +131,15 @@ def keep(copy: Copy) -> None:
             for piece, place in zip(copy.pieces, places, strict=True)
         ],
     }
-    _MEMORY.put((copy.series, ""), copy)
+    _COPIES.put((copy.series, ""), copy, _size(copy))
     with suppress(OSError):
         _write(_path(copy.series), json.dumps(head).encode() + b"\n" + body)
 
 
-def remove(series: str) -> None:
-    """Nothing is kept of the series any more."""
-    _MEMORY.clear()
-    with suppress(OSError):
-        _path(series).unlink()
-
-
 def forget() -> None:
     """Nothing is kept in this process any more: the next request reads the files."""
-    _MEMORY.clear()
+    _COPIES.clear()
+    _PLAIN.clear()
 
 
 @contextmanager
@@ -236,44 +241,44 @@ def _series_of(path: Path) -> str:
         return ""
 
 
-class _Memory:
-    """The copies that this process sent last, by series and address (none: as they are kept), within a bound."""
-
-    def __init__(self) -> None:
-        self._copies: OrderedDict[tuple[str, str], Copy] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[str, str]) -> Copy | None:
-        with self._lock:
-            copy = self._copies.get(key)
-            if copy is not None:
-                self._copies.move_to_end(key)
-            return copy
-
-    def put(self, key: tuple[str, str], copy: Copy) -> None:
-        with self._lock:
-            self._forget(key)
-            if len(copy.body) > _LARGEST_KEPT:
-                return
-            self._copies[key] = copy
-            self._bytes += _size(copy)
-            while self._bytes > _KEPT_BYTES:
-                self._forget(next(iter(self._copies)))
-
-    def clear(self) -> None:
-        with self._lock:
-            self._copies.clear()
-            self._bytes = 0
-
-    def _forget(self, key: tuple[str, str]) -> None:
-        copy = self._copies.pop(key, None)
-        if copy is not None:
-            self._bytes -= _size(copy)
-
-
 def _size(copy: Copy) -> int:
     return 2 * len(copy.body) + 1024 * (1 + len(copy.pieces))
 
 
-_MEMORY: Final = _Memory()
+class _Memory(Generic[Kept]):
+    """What this process sent last, by series and address (none: as it lies there), within a bound."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[Kept, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, str]) -> Kept | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
+
+    def put(self, key: tuple[str, str], what: Kept, size: int) -> None:
+        with self._lock:
+            self._forget(key)
+            if size > _LARGEST_KEPT:
+                return
+            self._kept[key] = what, size
+            self._bytes += size
+            while self._bytes > _KEPT_BYTES:
+                self._forget(next(iter(self._kept)))
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self._bytes -= self._kept.pop(key, (None, 0))[1]
+
+
+_COPIES: Final = _Memory[Copy]()
+_PLAIN: Final = _Memory[tuple[Copy, bytes]]()

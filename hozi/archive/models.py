@@ -77,6 +77,7 @@ class Study(models.Model):
     department = models.CharField(max_length=16, default="")
     identity_removed = models.BooleanField(default=False)
     stamp = models.BigIntegerField(default=0, help_text="Another one after each correction (see `stamp`).")
+    rejected = models.BooleanField(default=False, help_text="Holds what a `Rejection` hides: it is not there.")
     date = models.CharField(max_length=16, default="", db_index=True)
     time = models.CharField(max_length=16, default="")
     time_key = models.CharField(max_length=13, default="")
@@ -300,6 +301,35 @@ class Correction(models.Model):
         return f"correction {self.pk} of {self.level} {self.uid}"
 
 
+class Rejection(models.Model):
+    """Something that is not shown, found or given any more, at any door, until that is taken back.
+
+    Nothing is deleted: rows are put aside. ``hidden`` is a `Study` with ``rejected``: the rejected one itself, or one
+    made to hold the series or the object of a study that stays. Studies and series that are put aside have invented
+    UIDs; ``names`` holds the real one of each such series by row id, ``study_uid`` that of the study.
+    Holds patient data: UIDs, and what people write in ``reason``.
+    """
+
+    level = models.CharField(max_length=8)
+    uid = models.CharField(max_length=64)
+    study_uid = models.CharField(max_length=64, db_index=True)
+    hidden = models.ForeignKey(Study, null=True, on_delete=models.SET_NULL, related_name="rejections")
+    names = models.JSONField(default=dict)
+    objects_count = models.PositiveIntegerField(default=0)
+    whole = models.BooleanField(default=False, help_text="Nothing of the study was left.")
+    reason = models.TextField()
+    actor = models.CharField(max_length=128)
+    made_at = models.DateTimeField()
+    undone_at = models.DateTimeField(null=True)
+    undone_by = models.CharField(max_length=128, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["-made_at"], condition=models.Q(undone_at=None), name="rejection_in_force")]
+
+    def __str__(self) -> str:
+        return f"rejection {self.pk} of {self.level} {self.uid}"
+
+
 class SavedFilter(models.Model):
     """What one person looks for often, under a name of their own.
 
@@ -336,3 +366,24 @@ class Commitment(models.Model):
 
     def __str__(self) -> str:
         return f"commitment {self.transaction_uid}"
+
+
+class Upload(models.Model):
+    """A file that somebody brought with a browser, and what became of it: remembered for some days (`uploads.py`).
+
+    Holds no patient data: numbers of rows, and a key that says nothing of the file's name.
+    """
+
+    person = models.BigIntegerField()
+    key = models.CharField(max_length=32)
+    length = models.BigIntegerField()
+    counts = models.JSONField()
+    whys = models.JSONField()
+    studies = models.JSONField()
+    done_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "key", "length"], name="upload_once")]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"

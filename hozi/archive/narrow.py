@@ -77,7 +77,8 @@ class Newest:
         few = self._looked_up(parts)
         if few is not None and not few:
             return ()
-        rows = Study.objects.all() if few is None else Study.objects.filter(pk__among=few)
+        rows = Study.objects.filter(rejected=False)
+        rows = rows if few is None else rows.filter(pk__among=few)
         for part in parts:
             rows = rows.filter(part.check)
         key = ("date", "pk") if self.order == "date" else ("pk",)

@@ -92,16 +92,20 @@ def picture(holding: Holding, look: Look, presentation: Holding | None = None) -
 
     Raises `NoPicture`, `Unavailable` when too many are being made, `Missing`.
     """
-    told = look.told()
-    etag = _name(holding, "look", told, presentation)
-    data = _once(holding, f"{etag}.{look.kind}", {"look": told}, presentation)
-    return Picture(data, f"image/{look.kind}", look.kind != "png", etag)
+    name = etag(holding, look, presentation)
+    data = _once(holding, f"{name}.{look.kind}", {"look": look.told()}, presentation)
+    return Picture(data, f"image/{look.kind}", look.kind != "png", name)
+
+
+def etag(holding: Holding, look: Look, presentation: Holding | None = None) -> str:
+    """The etag that the picture has or would have."""
+    return _name(holding, "look", look.told(), presentation)
 
 
 def values(holding: Holding, frame: int) -> Values:
     """The samples of one frame, counted from 1, at full depth. Raises as `picture` does."""
-    etag = _name(holding, "values", frame)
-    return Values(_once(holding, f"{etag}.hzv", {"values": frame}), etag)
+    name = _name(holding, "values", frame)
+    return Values(_once(holding, f"{name}.hzv", {"values": frame}), name)
 
 
 def frame(holding: Holding, frame: int, syntax: str) -> bytes:

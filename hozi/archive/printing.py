@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from importlib.resources import files
 from typing import Any, Final
 
@@ -46,8 +45,7 @@ _DOTS_A_MM: Final = 8
 _MOST_PIXELS: Final = 1800
 _MOST_COUNTED: Final = 20_000
 _PICTURED: Final = ("IMAGE", "RT DOSE")
-_SERIES_DESCRIPTION: Final = f"{tag_of('SeriesDescription'):08X}"
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+SERIES_DESCRIPTION: Final = f"{tag_of('SeriesDescription'):08X}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,7 @@ def _ones(who: Who, study: Study, asked: Sequence[tuple[int, int]]) -> list[_One
 
 
 def _caption(row: Instance, frame: int) -> str:
-    description = row.series.attributes.get(_SERIES_DESCRIPTION, "")
+    description = row.series.attributes.get(SERIES_DESCRIPTION, "")
     told = [f"{row.series.modality} {row.series.number if row.series.number is not None else ''}".strip()]
     told.append(f"{_('image')} {row.number if row.number is not None else '?'}")
     if frame_count(row) > 1:
@@ -223,14 +221,14 @@ def _sheet(study: Study, wanted: Wanted, pages: list[list[dict[str, str]]], *, l
         "title": f"Study {study.pk}",
         "paper": wanted.paper,
         "landscape": wanted.landscape,
-        "hospital": _hospital(study.facility),
-        "patient": _name(patient.name),
-        "identity": f"{_('ID')} {patient.patient_id or '–'}{issuer} · {_('born')} {_day(patient.birth_date)} ·"
+        "hospital": hospital(study.facility),
+        "patient": paper.name(patient.name),
+        "identity": f"{_('ID')} {patient.patient_id or '–'}{issuer} · {_('born')} {paper.day(patient.birth_date)} ·"
         f" {_('sex')} {patient.sex or '–'}",
-        "study": f"{_day(study.date)} {_clock(study.time)}".strip(),
+        "study": f"{paper.day(study.date)} {paper.clock(study.time)}".strip(),
         "description": study.description,
         "accession": f"{_('Accession')} {study.accession_number or '–'}",
-        "made": _("Printed by %(by)s, %(at)s") % {"by": by, "at": _moment()},
+        "made": _("Printed by %(by)s, %(at)s") % {"by": by, "at": paper.moment(timezone.localtime())},
         "warning": _("Not for diagnosis") if lossy else "",
         "words": {"page": _("page")},
         "rows": wanted.rows,
@@ -240,38 +238,14 @@ def _sheet(study: Study, wanted: Wanted, pages: list[list[dict[str, str]]], *, l
     }
 
 
-def _hospital(code: str) -> str:
+def hospital(code: str) -> str:
+    """What the hospital of a study is called: as was chosen for this archive, and as its facility is."""
     named = str(chosen("console.hospital_name"))
     try:
         name = places.get(code).name
     except HoziError:
         name = code
     return f"{named} · {name}" if named and named != name else name
-
-
-def _name(value: str) -> str:
-    """A person's name as people write it, of the first group that says something."""
-    group = next((one for one in value.split("=") if one.strip("^ ")), "")
-    family, _caret, given = group.partition("^")
-    given = " ".join(part for part in given.split("^") if part.strip())
-    return ", ".join(part for part in (family.strip(), given.strip()) if part) or "–"
-
-
-def _day(value: str) -> str:
-    try:
-        found = date(int(value[:4]), int(value[4:6]), int(value[6:8]))
-    except ValueError:
-        return value or "–"
-    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}"
-
-
-def _clock(value: str) -> str:
-    return f"{value[:2]}:{value[2:4]}" if value[:4].isdigit() and len(value) >= 4 else ""
-
-
-def _moment() -> str:
-    now = timezone.localtime()
-    return f"{_day(f'{now:%Y%m%d}')} {now:%H:%M}"
 
 
 def _record(who: Who, study: Study, wanted: Wanted, images: int, pages: int) -> None:

@@ -1,7 +1,8 @@
 """How far somebody sees (`accounts.authorise.Reach`), as conditions on the tables of the archive.
 
-Whatever finds, gives or counts studies adds one of these conditions, so that what is out of reach is not there. A scope
-of a modality reaches series of that modality, and studies that have one: of such a study, the others are not there.
+Whatever finds, gives or counts studies adds one of these conditions, so that what is out of reach is not there, and
+what was rejected is there for nobody. A scope of a modality reaches series of that modality, and studies that have one:
+of such a study, the others are not there.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from hozi.core.dicom import names
 _NONE: Final = Q(pk__in=[])
 
 
-def studies(reach: Reach, to_study: str = "") -> Q:
-    """What it reaches, on a table from which ``to_study`` leads to the study and that knows no series."""
+def studies(reach: Reach, to_study: str = "", *, rejected: bool = False) -> Q:
+    """What it reaches, on a table from which ``to_study`` leads to the study and that knows no series.
+
+    With ``rejected``: of those that hold what was rejected, and of no others.
+    """
 
     def modality(wanted: str) -> Q:
         return Q(Exists(Series.objects.filter(study=OuterRef(f"{to_study}pk"), modality=wanted)))
 
-    return _condition(reach, to_study, modality)
+    return _condition(reach, to_study, modality, rejected)
 
 
 def series(reach: Reach, to_series: str = "") -> Q:
@@ -43,7 +47,7 @@ def patients(reach: Reach) -> Q:
     there only when all are.
     """
     if reach.everything:
-        return Q(Exists(Study.objects.filter(patient=OuterRef("pk"))))
+        return Q(Exists(Study.objects.filter(patient=OuterRef("pk"), rejected=False)))
     open_ones = Reach(tuple(scope for scope in reach.scopes if not scope.deidentified))
     parts = [Q(Exists(_of_patient(open_ones)))]
     veiled = Reach(tuple(scope for scope in reach.scopes if scope.deidentified))
@@ -79,16 +83,17 @@ def exceptions_beside(who: Who, seen: Reach) -> QuerySet[ExceptionCase]:
         return ExceptionCase.objects.none()
 
 
-def _condition(reach: Reach, to_study: str, modality: Callable[[str], Q]) -> Q:
+def _condition(reach: Reach, to_study: str, modality: Callable[[str], Q], rejected: bool = False) -> Q:
+    there = Q(**{f"{to_study}rejected": rejected})
     if reach.everything:
-        return Q()
+        return there
     parts = []
     # Whole facilities, as nearly everybody has them, in one condition that no index is taken for.
     facilities = {scope.facility for scope in reach.scopes if scope == Scope(facility=scope.facility)}
     if facilities or not reach.scopes:
         parts.append(Q(**{f"{to_study}facility__of_few": facilities}))
     parts += [_scope(scope, to_study, modality) for scope in reach.scopes if scope != Scope(facility=scope.facility)]
-    return reduce(or_, parts)
+    return there & reduce(or_, parts)
 
 
 def _scope(scope: Scope, to_study: str, modality: Callable[[str], Q]) -> Q:

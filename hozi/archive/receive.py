@@ -87,7 +87,7 @@ class Result(Enum):
 class Receipt:
     """What became of the object, durably: it is in the archive, was there already, or lies in quarantine.
 
-    ``study`` and ``series``: their UIDs, as far as the object could be read.
+    ``study``, ``series`` and ``instance``: their UIDs, as far as the object could be read.
     """
 
     result: Result
@@ -96,6 +96,7 @@ class Receipt:
     findings: tuple[str, ...] = ()
     study: str = field(default="", compare=False)
     series: str = field(default="", compare=False)
+    instance: str = field(default="", compare=False)
 
 
 Check = Callable[[Facts], None]
@@ -239,12 +240,12 @@ class Receiver:
             verdict = self._index.add(candidate_for(whole, facts))
         if verdict.finding is Finding.STORED:
             self._volume.put(whole.file.name, verdict.key)
-            return Receipt(Result.STORED, findings=facts.findings, study=facts.study, series=facts.series)
+            return _receipt(Result.STORED, facts)
         if verdict.finding is Finding.DUPLICATE:
             self._drop_or_replace(whole, verdict.key)
-            return Receipt(Result.DUPLICATE, findings=facts.findings, study=facts.study, series=facts.series)
+            return _receipt(Result.DUPLICATE, facts)
         self._put_once(whole, verdict.key)
-        return Receipt(Result.QUARANTINED, verdict.reason, verdict.explanation)
+        return _receipt(Result.QUARANTINED, facts, verdict.reason, verdict.explanation)
 
     def _quarantine(self, whole: Whole, reason: Reason, explanation: str) -> Receipt:
         whole.durable()
@@ -252,7 +253,7 @@ class Receiver:
             case, _ = raise_case(case_for(whole, reason, explanation))
             record(entry_for(whole, Outcome.MINOR_FAILURE, {"reason": reason.value}))
         self._put_once(whole, case.key)
-        return Receipt(Result.QUARANTINED, reason, explanation)
+        return Receipt(Result.QUARANTINED, reason, explanation, instance=whole.announced.sop_instance)
 
     def _put_once(self, whole: Whole, key: str) -> None:
         """Puts an object into quarantine, unless the same one lies there already."""
@@ -340,6 +341,12 @@ class Receiver:
         """Gives the process's folder in the incoming area up."""
         self._flushing.shutdown()
         self._incoming.close()
+
+
+def _receipt(result: Result, facts: Facts, reason: Reason | None = None, explanation: str = "") -> Receipt:
+    """Of an object that could be read."""
+    findings = () if reason else facts.findings
+    return Receipt(result, reason, explanation, findings, facts.study, facts.series, facts.sop_instance)
 
 
 def _record_preamble(whole: Whole) -> None:

@@ -37,7 +37,7 @@ MOST_SERIES: Final = 300
 MOST_IMAGES: Final = 5_000
 """Objects of one series that are told of."""
 MOST_PRIORS: Final = 30
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Another number when `shown` says other things: what was kept is not used any more."""
 _LOOKED_AT: Final = 40
 """Objects of a series among which its first image is looked for."""

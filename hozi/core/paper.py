@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import typst
 
 _LONGEST_WORD: Final = 32
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def pdf(template: bytes, told: Mapping[str, Any]) -> bytes:
@@ -57,3 +59,33 @@ def clean(value: Any) -> Any:
 def _breakable(word: str) -> str:
     pieces = [word[start : start + _LONGEST_WORD] for start in range(0, len(word), _LONGEST_WORD)]
     return "\u200b".join(pieces)
+
+
+# How values of DICOM are written on paper ------------------------------------------------------------------
+
+
+def name(value: str) -> str:
+    """A person's name (PN) as people write it, of the first group that says something; a dash for none."""
+    group = next((one for one in value.split("=") if one.strip("^ ")), "")
+    family, _caret, given = group.partition("^")
+    given = " ".join(part for part in given.split("^") if part.strip())
+    return ", ".join(part for part in (family.strip(), given.strip()) if part) or "–"
+
+
+def day(value: str) -> str:
+    """A date (DA) as ``24 Nov 2026``; what is no date, as it came; a dash for none."""
+    try:
+        found = date(int(value[:4]), int(value[4:6]), int(value[6:8]))
+    except ValueError:
+        return value or "–"
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}"
+
+
+def clock(value: str) -> str:
+    """A time (TM) as ``08:31``; nothing for what is none."""
+    return f"{value[:2]}:{value[2:4]}" if len(value) >= 4 and value[:4].isdigit() else ""
+
+
+def moment(at: datetime) -> str:
+    """A moment, in its own time zone, as ``24 Nov 2026 08:31``."""
+    return f"{day(f'{at:%Y%m%d}')} {at:%H:%M}"

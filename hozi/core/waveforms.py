@@ -7,6 +7,7 @@ part that is drawn is a point of its line, to the hundredth of a millimetre (a m
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +27,7 @@ MOST_CHANNELS: Final = 256
 _MOST_POINTS: Final = 400_000
 """Points on one page: twelve leads of ten seconds at 1000 Hz are 120,000."""
 
-_LEAST_ROW: Final = 15.0
+_LEAST_ROW: Final = 12.0
 _MOST_ROW: Final = 120.0
 _PLAIN_ROW: Final = 20.0
 _KINDS: Final = {
@@ -41,6 +42,8 @@ _KINDS: Final = {
     "MB": "u1",
     "AB": "u1",
 }
+_LEAD: Final = re.compile(r"(?:Lead |ECG )?(I{1,3}|aV[RLF]|V[1-9]R?|-?aVR)(?: \(.*\))?")
+_LEAST_WIDTH: Final = 150.0
 _MILLIVOLTS: Final = {"uV": 0.001, "mV": 1.0, "V": 1000.0, "nV": 1e-6, "µV": 0.001}
 
 
@@ -203,6 +206,7 @@ def _expanded(samples: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
 class Trace:
     """One channel as a line: ``path`` in hundredths of a millimetre, from the left edge of the drawing and its zero.
 
+    ``pulse``: a calibration pulse of ten millimetres stands before it; once for lines of the same scale.
     ``zero``: millimetres from the top at which the value ``level`` lies; ``scale``: millimetres for one ``unit``.
     """
 
@@ -211,11 +215,23 @@ class Trace:
     zero: float
     scale: float
     level: float
+    pulse: bool = True
 
     @property
     def above(self) -> float:
-        """Millimetres from the top at which the channel's name stands: beside its calibration pulse."""
-        return max(self.zero - 11.0, 3.0)
+        """Millimetres from the top at which the channel's name stands: over the beginning of its line."""
+        return max(self.zero - 3.5, 3.0)
+
+    @property
+    def beside(self) -> float:
+        """Millimetres from the top at which a lead's name stands before its line, under a pulse that is there."""
+        return self.zero + (4.0 if self.pulse else 1.0)
+
+    @property
+    def lead(self) -> str:
+        """What a lead of an ECG is called for short: V1 for ``Lead V1``, I for ``Lead I (Einthoven)``."""
+        found = _LEAD.fullmatch(self.channel.name)
+        return found[1] if found is not None and self.channel.unit in _MILLIVOLTS else ""
 
     @property
     def ten(self) -> str:
@@ -243,6 +259,11 @@ class Drawing:
         return self.first + self.seconds
 
     @property
+    def millivolts(self) -> bool:
+        """Whether all lines are voltages of a body."""
+        return all(trace.channel.unit in _MILLIVOLTS for trace in self.traces)
+
+    @property
     def foot(self) -> float:
         """Millimetres from the top of the last line of text."""
         return self.height - 1.0
@@ -258,22 +279,24 @@ def draw(group: Group, *, first: float = 0.0, seconds: float = 10.0) -> Drawing:
     begin = min(max(int(first * group.frequency), 0), max(length - 1, 0))
     most = max(_MOST_POINTS // len(group.channels), 2)
     end = min(length, begin + min(max(int(seconds * group.frequency), 2), most))
-    traces, top = [], 2.0
+    traces: list[Trace] = []
+    top = 2.0
     for number, channel in enumerate(group.channels):
         values = group.values(number)[begin:end]
         scale, level = _scale(channel, values)
         heights = (values - level) * scale
         above, below = _extent(heights)
-        height = min(max(above + below + 2, _LEAST_ROW), _MOST_ROW)
+        height = min(max(above + below + 1, _LEAST_ROW), _MOST_ROW)
         zero = top + (height - above - below) / 2 + above
         zero = min(zero, top + height)
         steps = (np.arange(len(values)) / group.frequency + channel.skew) * MM_A_SECOND + LEFT
         path = "".join(_path(steps, zero - heights))
-        traces.append(Trace(channel, path, zero, scale, level))
+        known = {(one.channel.unit, one.scale) for one in traces}
+        traces.append(Trace(channel, path, zero, scale, level, (channel.unit, scale) not in known))
         top += height
     taken = (end - begin) / group.frequency
-    width = math.ceil((LEFT + taken * MM_A_SECOND) / 5) * 5
-    return Drawing(group, begin / group.frequency, taken, width, math.ceil((top + 2) / 5) * 5, LEFT, tuple(traces))
+    width = max(math.ceil((LEFT + taken * MM_A_SECOND) / 5) * 5, _LEAST_WIDTH)
+    return Drawing(group, begin / group.frequency, taken, width, math.ceil((top + 4) / 5) * 5, LEFT, tuple(traces))
 
 
 def _scale(channel: Channel, values: np.ndarray[Any, Any]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import io
 import re
 import tracemalloc
 import zipfile
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from pydicom import dcmread
 from hozi.accounts.authorise import Denied
 from hozi.archive import correct
 from hozi.archive.download import download
-from hozi.archive.models import StoredObject, Study
+from hozi.archive.models import Series, StoredObject, Study
 from hozi.archive.place import scratch, volume
 from hozi.audit.models import Event
 from hozi.core.dicom.keys import tag_of
@@ -115,6 +116,58 @@ def test_it_is_for_those_who_may(study: Study) -> None:
     with pytest.raises(Refused, match="no objects"):
         download(RADIOLOGIST, study.pk)
     assert not rows()
+
+
+def test_some_series_go_out_without_the_others(study: Study) -> None:
+    series = Series.objects.get(uid=f"{STUDY}.1")
+    made = download(RADIOLOGIST, study.pk, series=[series.pk])
+    files = unpacked(b"".join(made.pieces))
+    datasets = [dcmread(io.BytesIO(data)) for name, data in files.items() if name != "DICOMDIR"]
+    assert made.objects == 2 and {one.SeriesInstanceUID for one in datasets} == {f"{STUDY}.1"}
+    with pytest.raises(NotThere):
+        download(RADIOLOGIST, study.pk, series=[series.pk, 999_999])
+
+
+class Index(HTMLParser):
+    """What a page of HTML loads, which elements it has, and its text."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.elements: set[str] = set()
+        self.text = ""
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_an_index_shows_what_is_there_without_a_viewer_and_runs_nothing(study: Study) -> None:
+    hostile = "<script>alert(1)</script>'\"&"
+    correct.edit("STUDY", STUDY, {tag_of("StudyDescription"): [hostile]}, reason="r", actor="a")
+    Study.objects.update(patient_name=f"Chikomba^{hostile}")
+    files = unpacked(b"".join(download(RADIOLOGIST, study.pk, index=True).pieces))
+    index = Index(files["index.html"])
+    assert {"script", "iframe", "object", "link", "form"}.isdisjoint(index.elements)
+    assert hostile in index.text and "E-0001 (MAIN)" in index.text and "12 Nov 1979" in index.text
+    assert "not for diagnosis" in index.text and "Main facility" in index.text
+    shown = set(index.loads)
+    assert len(shown) == 4 and shown <= set(files)
+    assert all(files[name].startswith(b"\xff\xd8") for name in shown)
+    images = {name for name in files if name.startswith("DICOM/")}
+    assert len(images) == 4 and all(name in index.text for name in images)
+    directory = dcmread(io.BytesIO(files["DICOMDIR"]))
+    named = [one for one in directory.DirectoryRecordSequence if one.DirectoryRecordType == "IMAGE"]
+    assert len(named) == 4  # the index is no part of the DICOM medium
+
+
+def test_without_being_asked_for_there_is_no_index(study: Study) -> None:
+    assert "index.html" not in unpacked(b"".join(download(RADIOLOGIST, study.pk).pieces))
 
 
 def test_memory_holds_a_piece_and_not_the_study(counter: Counter, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hozi.accounts.authorise import Denied
-from hozi.archive import correct, key_images
+from hozi.archive import bringing, correct, key_images
 from hozi.archive.fetch import holding
 from hozi.archive.key_images import keep, marked, marks
 from hozi.archive.models import ExceptionCase, Instance, Study
@@ -35,9 +35,9 @@ STUDY = "1.2.826.94.1"
 
 @pytest.fixture(autouse=True)
 def own_way_in() -> Iterator[None]:
-    key_images.forget()
+    bringing.forget()
     yield
-    key_images.forget()
+    bringing.forget()
 
 
 @pytest.fixture

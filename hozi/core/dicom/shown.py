@@ -37,6 +37,7 @@ _UNSIGNED: Final = {
     "SamplesPerPixel": "samples",
     "BitsStored": "bits",
     "PixelRepresentation": "signed",
+    "BitsAllocated": "allocated",
 }
 _TEXTS: Final = {
     "PhotometricInterpretation": "photometric",
@@ -87,9 +88,11 @@ _NUMBERS: Final = {
 }
 _SPECIAL: Final = (
     *("SpecificCharacterSet", "NumberOfFrames", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"),
+    *("SegmentationType", "MaximumFractionalValue", "DoseGridScaling", "DoseUnits", "ShutterShape"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "SmallestImagePixelValue", "LargestImagePixelValue"),
 )
-_WANTED: Final = frozenset(tag_of(name) for name in (*_UNSIGNED, *_TEXTS, *_NUMBERS, *_SPECIAL))
+_OVERLAYS: Final = {group << 16 | element for group in range(0x6000, 0x6020, 2) for element in (0x0010, 0x3000)}
+_WANTED: Final = frozenset(tag_of(name) for name in (*_UNSIGNED, *_TEXTS, *_NUMBERS, *_SPECIAL)) | _OVERLAYS
 _REGIONS: Final = tag_of("SequenceOfUltrasoundRegions")
 _REGION_FIELDS: Final = {
     "RegionSpatialFormat": "H",
@@ -130,13 +133,19 @@ def of_dataset(
         _set(shown, key, reading.text(name)[:200])
     for name, (key, count) in _NUMBERS.items():
         _set(shown, key, _one_or_all(reading.numbers(name), count))
-    _set(shown, "windows", _windows(reading.numbers, reading.texts("WindowCenterWidthExplanation")))
+    _set(shown, "windows", _windows(reading.numbers, reading.texts("WindowCenterWidthExplanation"), shown))
     _padding(shown, found)
     frames = reading.numbers("NumberOfFrames")
     if frames and 1 < frames[0] <= MOST_FRAMES:
         shown["frames"] = int(frames[0])
     _set(shown, "regions", list(_regions(found)))
-    if found.sequences.get(_MODALITY_LUT):
+    _dose(shown, reading)
+    _whole(shown, found, reading)
+    if _OVERLAYS & found.values.keys() or reading.text("ShutterShape"):
+        shown["over"] = True
+    if shown.get("bits", 99) > 16:
+        shown["lut"] = "deep"  # of which a browser gets steps only, without what they mean
+    elif found.sequences.get(_MODALITY_LUT):
         shown["lut"] = "modality"
     elif found.sequences.get(_VOI_LUT) and "windows" not in shown:
         shown["lut"] = "voi"
@@ -200,15 +209,36 @@ def _short(number: float) -> float:
     return int(number) if number.is_integer() and abs(number) < 1e15 else float(f"{number:.9g}")
 
 
-def _windows(numbers: Callable[[str], list[float]], names: list[str]) -> list[list[Any]] | None:
+def _windows(numbers: Callable[[str], list[float]], names: list[str], shown: Shown) -> list[list[Any]] | None:
     """Centre, width and name of each window that can be used (PS3.3 §C.11.2)."""
     centers, widths = numbers("WindowCenter"), numbers("WindowWidth")
     found = [
         [center, width, names[index][:64] if index < len(names) else ""]
         for index, (center, width) in enumerate(zip(centers, widths, strict=False))
-        if width > 0
+        if width >= 1 or (width > 0 and shown.get("function") in ("LINEAR_EXACT", "SIGMOID"))
     ]
     return found[:8] or None
+
+
+def _dose(shown: Shown, reading: _Reading) -> None:
+    """What the values of a dose are worth (PS3.3 §C.8.8.3)."""
+    scaling = reading.numbers("DoseGridScaling")
+    if scaling and scaling[0] and "slope" not in shown:
+        shown["slope"] = scaling[0]
+        shown["unit"] = "Gy" if reading.text("DoseUnits") == "GY" else "%"
+
+
+def _whole(shown: Shown, found: scan.Scan, reading: _Reading) -> None:
+    """The range of values that are shown as they are meant, where no window is offered (as `pixels.told` does)."""
+    units = (shown.get("slope", 1) or 1, shown.get("intercept", 0))
+    if shown.get("allocated") == 1:
+        shown.pop("windows", None)
+        shown["range"] = [0, 1]
+    elif reading.text("SegmentationType") == "FRACTIONAL":
+        shown.pop("windows", None)
+        shown["range"] = [0, found.unsigned(tag_of("MaximumFractionalValue")) or 255]
+    elif "windows" not in shown and shown.get("bits", 16) <= 8 and not shown.get("signed") and units == (1, 0):
+        shown["range"] = [0, (1 << shown["bits"]) - 1]
 
 
 def _padding(shown: Shown, found: scan.Scan) -> None:
@@ -298,13 +328,10 @@ def _of_groups(groups: Dataset) -> Shown:
     voi = groups.get("FrameVOILUTSequence")
     if voi:
         item = voi[0]
-        names = item.get("WindowCenterWidthExplanation") or ""
-        _set(
-            shown,
-            "windows",
-            _windows(lambda name: _values(item, name), [names] if isinstance(names, str) else list(map(str, names))),
-        )
+        told = item.get("WindowCenterWidthExplanation") or ""
+        names = [told] if isinstance(told, str) else list(map(str, told))
         _set(shown, "function", str(item.get("VOILUTFunction") or ""))
+        _set(shown, "windows", _windows(lambda name: _values(item, name), names, shown))
     return shown
 
 

@@ -67,7 +67,8 @@ class Grey:
         if self.padding is not None:
             counts = np.where(self._padded(raw), 0, counts)
         values = self.values(raw)
-        order = np.argsort(values, kind="stable") if isinstance(self.modality, Lut) or self.modality[0] < 0 else None
+        rises = not signed and not isinstance(self.modality, Lut) and self.modality[0] >= 0
+        order = None if rises else np.argsort(values, kind="stable")
         sums = np.cumsum(counts if order is None else counts[order])
         if not sums[-1]:
             return np.zeros(1 << bits, np.uint8)

@@ -15,7 +15,7 @@ DAY: Final = 24 * HOUR
 def register() -> None:
     """Enters every piece of regular work; the worker then does what is due (`jobs/regular.py`)."""
     from hozi.accounts import drift, emergency, reviews, sweep
-    from hozi.archive import metadata
+    from hozi.archive import metadata, uploads
     from hozi.audit import chain, forward, verify
     from hozi.doors.dimse import liveness
 
@@ -31,3 +31,4 @@ def register() -> None:
     regular.every(DAY, "drift of access", drift.run)
     regular.every(5, "metadata of series", metadata.settle)
     regular.every(DAY, "metadata of series that are gone", metadata.sweep)
+    regular.every(HOUR, "uploads that nobody went on with", uploads.sweep)

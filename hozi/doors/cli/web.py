@@ -140,7 +140,11 @@ class _Loader:
         settings = load()
         logs.configure(settings.log_level, part="web", as_json=self._as_json)
         _allow_open_files()
-        return self._make(settings)
+        made = self._make(settings)
+        from hozi.doors.dicomweb import warm
+
+        warm.aside()
+        return made
 
 
 def application(settings: Settings) -> Bridge:
@@ -149,13 +153,17 @@ def application(settings: Settings) -> Bridge:
     from django.core.servers.basehttp import get_internal_wsgi_application
     from django.urls import get_resolver
 
+    from hozi.doors.console import upload
     from hozi.doors.dicomweb import stow
     from hozi.doors.http.bridge import Bridge
     from hozi.doors.http.gate import Gate
 
+    def streams_in(method: str, path: str) -> bool:
+        return stow.streams_in(method, path) or upload.streams_in(method, path)
+
     get_resolver().url_patterns  # noqa: B018 - loads every view now
     gate = Gate(django.ALLOWED_HOSTS, settings.proxies, settings.http_tls)
-    return Bridge(get_internal_wsgi_application(), gate, settings.http_threads, stow.streams_in)
+    return Bridge(get_internal_wsgi_application(), gate, settings.http_threads, streams_in)
 
 
 def address(settings: Settings, port: int | None) -> str:

@@ -28,6 +28,7 @@ class Place:
 PLACES: Final[tuple[Place, ...]] = (
     Place("home", _("Home"), "home", keys="h"),
     Place("studies", _("Studies"), "photo", ("studies.find",), "s"),
+    Place("upload", _("Upload"), "upload", ("studies.store",), "u"),
     Place("exceptions", _("Exceptions"), "alert-triangle", ("exceptions.see",), "e"),
     Place("devices", _("Devices"), "device-desktop", ("devices.see",), "d"),
     Place("people", _("People"), "users", ("people.see",), "p"),

@@ -39,7 +39,9 @@ class Choose(Form):
 
     what = forms.ChoiceField(label=gettext_lazy("Images"))
     layout = forms.ChoiceField(label=gettext_lazy("On a page"), choices=_LAYOUTS, initial="4x3")
-    every = forms.IntegerField(label=gettext_lazy("Every how many-th image"), min_value=1, max_value=1000, initial=1)
+    every = forms.IntegerField(
+        label=gettext_lazy("Of these, every … image (1: all)"), min_value=1, max_value=1000, initial=1
+    )
     paper = forms.ChoiceField(
         label=gettext_lazy("Paper"),
         choices=(("a4", "A4"), ("a3", "A3"), ("us-letter", gettext_lazy("US Letter"))),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ _DOCUMENT_POLICY: Final = (
 """Of a document that strangers wrote: whatever it is taken for, it runs nothing and belongs to no origin."""
 
 _SECONDS: Final = 10.0
+_LANGUAGE: Final = re.compile(r"[a-z]{2}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 @page(LOOK)
@@ -44,6 +46,7 @@ def report(request: Request, pk: int) -> HttpResponse:
     context = {
         "report": shown.report,
         "lines": list(_lines(shown)),
+        "language": shown.report.language if _LANGUAGE.fullmatch(shown.report.language) else "",
         "before": [shown.places.get(one.sop_instance) for one in shown.report.predecessors],
     }
     return _shown(request, pk, "report", context)
@@ -145,7 +148,11 @@ def _lines(shown: ShownReport) -> Iterator[dict[str, Any]]:
             if together and together[-1]["depth"] != item.depth:
                 yield {"kind": "references", "depth": together[0]["depth"], "links": together}
                 together = []
-            together.append(_link(shown, item.reference) | {"depth": item.depth})
+            link = _link(shown, item.reference) | {"depth": item.depth}
+            if together and not link["url"] and {**together[-1], "count": 1} == link:
+                together[-1]["count"] += 1  # many that are not here are told by their number
+            else:
+                together.append(link)
             continue
         if together:
             yield {"kind": "references", "depth": together[0]["depth"], "links": together}
@@ -173,6 +180,7 @@ def _link(shown: ShownReport, reference: Reference) -> dict[str, Any]:
         "picture": there.pk if there is not None and not there.readable else 0,
         "kind": study_page.kind_of(reference.sop_class) if reference.sop_class else _("object"),
         "frames": frames,
+        "count": 1,
     }
 
 

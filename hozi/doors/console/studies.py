@@ -16,19 +16,22 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.gzip import gzip_page
 
 from hozi.accounts import authorise
-from hozi.accounts.authorise import Denied, Who
+from hozi.accounts.authorise import Denied, Who, may
 from hozi.archive import browse as browsing
-from hozi.archive import saved_filters
+from hozi.archive import saved_filters, thumbnail
 from hozi.archive.browse import Filters, Page
+from hozi.archive.study_page import LOOK
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.console import acts, kept
 from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.forms import Form
+from hozi.doors.console.study import answer_picture
 from hozi.facilities import places
 
 FIND: Final = "studies.find"
@@ -37,6 +40,8 @@ _PLACE: Final = "studies"
 _MOST_FACILITIES: Final = 200
 #: Seconds between two looks at what arrives.
 _SOON, _LATER = 5, 20
+_PICTURES: Final = "hozi_pictures"
+_YEAR: Final = 365 * 24 * 3600
 
 _MODALITIES: Final = (
     ("CR", gettext_lazy("computed radiography")),
@@ -128,7 +133,8 @@ def studies(request: Request) -> HttpResponse:
         return _search(request, facilities)
     filters = _kept(request, request.GET.get("s", ""))
     try:
-        found = browsing.browse(request.who, filters, most=PAGE, **_where(request))
+        shown = _with_pictures(request)
+        found = browsing.browse(request.who, filters, most=PAGE, pictures=shown, **_where(request))
     except NotThere:  # the study at which the page began has gone, or is out of reach now
         return acts.there(request, _address(request.GET.get("s", "")))
     except Refused:  # what was kept before the program was changed
@@ -182,7 +188,42 @@ def _context(
         "saved": saved_filters.saved(request.who) if request.who.person is not None else [],
         "keep": Keep(auto_id="keep_%s"),
         "live": _live(request.who, filters, found, key) if not found.newer and not form.errors else None,
+        "may_have_pictures": may(request.who, LOOK),
+        "pictures": {line.pk: _ticket(request, line.pk) for line in lines} if _with_pictures(request) else {},
     }
+
+
+# Pictures in the list ---------------------------------------------------------------------------------------
+
+
+@page(LOOK)
+def picture(request: Request, pk: int, ticket: str) -> HttpResponse:
+    """A tiny picture of a study, for whom it stood in a list: the audit knows which list that was."""
+    if not constant_time_compare(ticket, _ticket(request, pk)):
+        raise NotThere("There is no such picture.")
+    return answer_picture(request, lambda: thumbnail.of_listed(request.who, pk))
+
+
+@action(LOOK)
+def pictures(request: Request) -> HttpResponse:
+    """Shows pictures in lists, or none: kept by this browser, as its link is what they cost."""
+    answer = acts.there(request, _address(request.POST.get("s", "")))
+    chosen = "on" if request.POST.get("pictures") == "on" else "off"
+    secure = request.is_secure()
+    answer.set_cookie(_PICTURES, chosen, max_age=_YEAR, httponly=True, samesite="Lax", secure=secure)
+    return answer
+
+
+def _with_pictures(request: Request) -> bool:
+    """Whether the list has pictures: as was chosen; else unless the browser says that it saves data."""
+    chosen = request.COOKIES.get(_PICTURES, "")
+    wanted = chosen == "on" if chosen in ("on", "off") else request.headers.get("Save-Data", "").lower() != "on"
+    return wanted and may(request.who, LOOK)
+
+
+def _ticket(request: Request, pk: int) -> str:
+    """What stands in the address of a study's picture: good for this study in this session."""
+    return salted_hmac(_PICTURES, f"{request.session.session_key} {pk}", algorithm="sha256").hexdigest()[:20]
 
 
 # What somebody looks for, in their session ------------------------------------------------------------------
@@ -304,6 +345,8 @@ def forget(request: Request, pk: int) -> HttpResponse:
 
 urlpatterns = [
     path("studies/", studies, name="studies"),
+    path("studies/pictures/", pictures, name="studies_pictures"),
+    path("studies/<int:pk>/picture/<str:ticket>/", picture, name="study_picture"),
     path("studies/now/", now, name="studies_now"),
     path("studies/kept/", keep, name="studies_keep"),
     path("studies/kept/<int:pk>/", use, name="studies_use"),

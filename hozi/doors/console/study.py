@@ -14,7 +14,7 @@ from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from hozi.accounts.authorise import may
-from hozi.archive import sending, study_page, thumbnail
+from hozi.archive import key_images, printing, sending, study_page, thumbnail
 from hozi.archive.download import PERMISSION as DOWNLOAD
 from hozi.archive.download import download as downloaded
 from hozi.archive.readable import readable
@@ -23,12 +23,14 @@ from hozi.archive.tags import tags_of
 from hozi.archive.thumbnail import Thumbnail
 from hozi.core.dicom import syntaxes
 from hozi.core.errors import NotThere, Refused, Unavailable
-from hozi.doors.console import acts, paged
-from hozi.doors.console.access import Request, action, page
+from hozi.doors.console import acts, marking, paged
+from hozi.doors.console.access import Request, page
 
 _SERIES: Final = 16
 """Series on one page: as many pictures as a slow link brings in a second or two."""
 _OBJECTS: Final = 60
+_MOST_CHOSEN: Final = 500
+"""Series among which some are chosen for a download."""
 _STILL_COMING: Final = timedelta(minutes=10)
 """So long after the last arrival the page asks whether more has come."""
 
@@ -93,6 +95,7 @@ def one_series(request: Request, pk: int) -> HttpResponse:
     lines = study_page.instance_lines(request.who, pk, after=request.GET.get("after", ""), most=_OBJECTS + 1)
     context = _about(request, head) | {
         "one": one,
+        "titles": marking.titles(),
         "objects": lines[:_OBJECTS],
         "more": lines[_OBJECTS - 1].key if len(lines) > _OBJECTS else "",
     }
@@ -132,10 +135,16 @@ def picture(request: Request, pk: int) -> HttpResponse:
     return answer_picture(request, lambda: thumbnail.of_instance(request.who, pk))
 
 
-@action(DOWNLOAD)
+@page(DOWNLOAD, post=DOWNLOAD)
 def download(request: Request, pk: int) -> HttpResponseBase:
-    """The study as a ZIP archive."""
-    made = downloaded(request.who, pk)
+    """The study, or some series of it, as a ZIP archive; with an index to look at when that is wanted."""
+    if request.method != "POST":
+        head = study_page.open_study(request.who, pk)
+        context = _about(request, head) | {"series": study_page.series_lines(request.who, pk, most=_MOST_CHOSEN)}
+        part = acts.is_part(request)
+        return render(request, "console/study/download_part.html" if part else "console/study/download.html", context)
+    chosen = [paged.number(text) for text in request.POST.getlist("series")]
+    made = downloaded(request.who, pk, series=chosen, index="index" in request.POST)
     response = StreamingHttpResponse(made.pieces, content_type="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{made.name}"'
     return response
@@ -183,6 +192,9 @@ def _about(request: Request, head: StudyHead) -> dict[str, Any]:
         "may_look": may(who, LOOK),
         "may_download": may(who, DOWNLOAD),
         "may_export": may(who, "studies.export"),
+        "may_print": may(who, printing.PERMISSION),
+        "may_mark": may(who, key_images.PERMISSION),
+        "may_choose": may(who, LOOK) and (may(who, printing.PERMISSION) or may(who, key_images.PERMISSION)),
         "may_see_exceptions": may(who, "exceptions.see"),
         "may_read_audit": may(who, "audit.read"),
     }

@@ -19,6 +19,7 @@ AREAS: Final = (
     "exceptions",
     "facilities",
     "facility_parts",
+    "marking",
     "ohif",
     "organisations",
     "people",
@@ -28,6 +29,7 @@ AREAS: Final = (
     "settings",
     "studies",
     "study",
+    "upload",
     "viewer",
 )
 

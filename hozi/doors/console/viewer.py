@@ -9,19 +9,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.http import HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.gzip import gzip_page
 
-from hozi.archive import pictures, viewing
+from hozi.accounts.authorise import may
+from hozi.archive import key_images, pictures, viewing
 from hozi.archive.pictures import Look
 from hozi.archive.study_page import LOOK
 from hozi.archive.viewing import SeriesTold, StudyTold
+from hozi.core.dicom.key_objects import TITLES
 from hozi.core.errors import HoziError, NotThere, Unavailable
 from hozi.doors.console import paged, viewer_words
-from hozi.doors.console.access import Request, page
+from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.templatetags.console import dicom_date, person_name
 
 _FIRST: Final = 512
@@ -44,7 +47,9 @@ def view(request: Request, pk: int) -> HttpResponse:
         "patient": study.patient,
         "first": first,
         "picture": _picture_address(first_object) if first and first.kind == "image" else "",
-        "told": _told(study) | {"begin": begin},
+        "told": _told(study) | {"begin": begin} | _marks(request, pk),
+        "titles": sorted(_TITLES.items()),
+        "may_mark": may(request.who, key_images.PERMISSION),
         "words": viewer_words.words(),
         "buttons": viewer_words.buttons(),
         "keys": viewer_words.keys(),
@@ -56,11 +61,39 @@ def view(request: Request, pk: int) -> HttpResponse:
     return response
 
 
+_TITLES: Final = {code: TITLES[code] for code in ("113000", "113002", "113003", "113004", "113005", "113009", "113018")}
+
+
+def _marks(request: Request, pk: int) -> dict[str, Any]:
+    """Which images are key images already, and with what they are sent when somebody marks others."""
+    told: dict[str, Any] = {"keys": key_images.frames(request.who, pk)}
+    if may(request.who, key_images.PERMISSION):
+        told |= {"mark": reverse("viewer_mark", args=(pk,)), "csrf": get_token(request)}
+    return told
+
+
+@action(key_images.PERMISSION)
+def mark(request: Request, pk: int) -> HttpResponse:
+    """Saves images of the study as key images: ``images`` reads ``object.frame`` for each."""
+    chosen = []
+    for one in request.POST.get("images", "")[:20_000].split():
+        instance, _dot, frame = one.partition(".")
+        chosen.append((paged.number(instance), paged.number(frame)))
+    title = request.POST.get("title", "")
+    try:
+        key_images.keep(request.who, pk, chosen, title, observer=request.user.full_name)  # type: ignore[union-attr]
+    except NotThere:
+        raise
+    except HoziError as error:
+        return _why(str(error), 422)
+    return JsonResponse({"keys": key_images.frames(request.who, pk)})
+
+
 SCRIPTS: Final = tuple(
     f"viewer/{name}.js"
     for name in (
         *("main", "page", "link", "decode", "frames", "geometry", "paint", "pane", "texts", "measure", "hands"),
-        *("stack", "stage", "strip", "cine", "tools"),
+        *("stack", "stage", "strip", "cine", "tools", "special", "marks"),
     )
 )
 """The modules that the viewer begins with: the browser asks for all at once."""
@@ -200,6 +233,7 @@ def _why(text: str, status: int) -> HttpResponse:
 
 urlpatterns = [
     path("view/<int:pk>/", view, name="viewer"),
+    path("view/<int:pk>/key-images/", mark, name="viewer_mark"),
     path("view/<int:pk>/series/", series_list, name="viewer_study"),
     path("view/series/<int:pk>/", series, name="viewer_series"),
     path("view/objects/<int:pk>/<int:frame>/picture/", picture, name="viewer_picture"),

@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import frames, gate, metadata, objects, qido, routes, stow
+from hozi.doors.dicomweb import capabilities, frames, gate, metadata, objects, qido, rendered, routes, stow
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -26,6 +26,7 @@ from hozi.doors.dicomweb.exchange import (
     Request,
     Response,
     TooLarge,
+    Unprocessable,
     Unsupported,
 )
 from hozi.doors.dicomweb.gate import Forged, NotKnown
@@ -55,8 +56,10 @@ def register() -> None:
 
 _MODULES: Final[tuple[Any, ...]] = (
     # One line for each module of views.
+    capabilities,
     objects,
     frames,
+    rendered,
     qido,
     metadata,
     stow,
@@ -248,6 +251,8 @@ def _translate(error: Exception, asked: _Asked) -> Response:
             return problem(406, str(error))
         case Unsupported():
             return problem(415, str(error))
+        case Unprocessable():
+            return problem(422, str(error))
         case TooLarge():
             return problem(413, str(error))
         case Unavailable() | InterfaceError():

@@ -20,6 +20,10 @@ class Unsupported(HoziError):
     """What came is of a kind that is not taken here (`Content-Type`): 415."""
 
 
+class Unprocessable(HoziError):
+    """What is asked for cannot be made of what there is, however it is asked (a picture of a report): 422."""
+
+
 class TooLarge(HoziError):
     """More came than is taken, or more would have to be given: 413."""
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hozi.accounts import authorise
-from hozi.archive import give
+from hozi.archive import give, pictures
 from hozi.archive.fetch import Holding
 from hozi.archive.give import Frames
 from hozi.core.dicom import syntaxes
 from hozi.core.dicom.pixel_data import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
-from hozi.core.errors import NotThere, Unreadable
-from hozi.core.pixels.pool import TranscodeFailed
+from hozi.core.dicom.syntaxes import EXPLICIT_LITTLE
+from hozi.core.errors import NotThere
 from hozi.doors.dicomweb import accept, offers, whole
 from hozi.doors.dicomweb.accept import Offer
 from hozi.doors.dicomweb.exchange import Malformed, NotAcceptable, Request, Response
@@ -60,7 +60,7 @@ def wanted(request: Request) -> Sequence[accept.Wanted]:
 
 def frames(request: Request) -> Response:
     """Some frames of one object."""
-    numbers = _numbers(request.names["frames"])
+    numbers = numbers_in(request.names["frames"])
     holding = holding_of(request)
     return _answer(request, holding, numbers, f"frames/{request.names['frames']}")
 
@@ -74,24 +74,29 @@ def _answer(request: Request, holding: Holding, numbers: Sequence[int], where: s
     tag = whole.etag(holding.sha256, where, str(offer))
     if (same := whole.unchanged(request, tag)) is not None:
         return same
-    found = _frames(holding, offer, offered)
+    stored = syntaxes.for_unknown(holding.transfer_syntax)
+    kept = offer.syntax == stored.uid or (offer.media == OCTETS and not stored.encapsulated)
+    found = give.frames(holding, EXPLICIT_LITTLE if stored.deflated else stored.uid)
     try:
-        if not numbers:
-            numbers = range(1, found.count + 1)
-        if len(numbers) > 1 and not offer.multipart and (found.place.encapsulated or found.place.frame_bits % 8):
-            offer = accept.choose(said, [one for one in offered if one.multipart])
+        numbers = numbers or range(1, found.count + 1)
         if max(numbers) > found.count:
             raise NotThere("There is no such frame.")
-        lengths = [found.length(number) for number in numbers]
+        if len(numbers) > 1 and not offer.multipart and not (kept and found.place.plain and not stored.encapsulated):
+            offer = accept.choose(said, [one for one in offered if one.multipart])
+        lengths = [found.length(number) for number in numbers] if kept else []
     except BaseException:
         found.close()
         raise
     give.note(request.who, holding)
+    address = f"{request.base}/studies/{holding.study}/series/{holding.series}/instances/{holding.sop_instance}/frames/"
+    parts = Parts(offer.media, (holding.sha256, where, offer.syntax))
+    if not kept:
+        found.close()
+        there = [one for one in offered if one.syntax == stored.uid]
+        return _made(request, _Making(holding, numbers, offer, there), parts, tag, address)
     if not offer.multipart:
         return _alone(request, found, numbers, offer, tag)
-    address = f"{request.base}/studies/{request.names['study']}/series/{request.names['series']}"
-    address += f"/instances/{holding.sop_instance}/frames/"
-    return _in_parts(found, numbers, lengths, offer, tag, address, (holding.sha256, where, offer.syntax))
+    return _in_parts(found, numbers, lengths, offer, tag, address, parts)
 
 
 def _in_parts(
@@ -101,9 +106,8 @@ def _in_parts(
     offer: Offer,
     tag: str,
     address: str,
-    source: tuple[str, ...],
+    parts: Parts,
 ) -> Response:
-    parts = Parts(offer.media, source)
     said = offer.content_type
     heads = [parts.head(said, length, f"{address}{number}") for number, length in zip(numbers, lengths, strict=True)]
     end = parts.end()
@@ -142,22 +146,45 @@ def _alone(request: Request, found: Frames, numbers: Sequence[int], offer: Offer
     return whole.answer(request, offer.content_type, body, tag, found.close)
 
 
-def _frames(holding: Holding, offer: Offer, offered: Sequence[Offer]) -> Frames:
-    """The frames in the syntax of the offer. Raises `NotAcceptable` when they can be had in another one only."""
-    stored = syntaxes.for_unknown(holding.transfer_syntax)
-    as_stored = not stored.deflated and (offer.syntax == stored.uid or not stored.encapsulated)
-    try:
-        if as_stored:
-            return give.frames(holding, stored.uid)
-        return give.frames(holding, syntaxes.EXPLICIT_LITTLE)
-    except (TranscodeFailed, Unreadable) as error:
-        there = ", ".join(str(one) for one in offered if one.syntax == stored.uid)
-        if as_stored or not there:
-            raise
-        raise NotAcceptable(f"{error} There is: {there}.") from None
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """Frames that are decoded one by one, and written in the syntax of an offer. ``there``: what needs no decoding."""
+
+    holding: Holding
+    numbers: Sequence[int]
+    offer: Offer
+    there: Sequence[Offer]
+
+    def frame(self, number: int) -> bytes:
+        """One of them. Raises `NotAcceptable` when it can only be had as it is stored."""
+        try:
+            syntax = EXPLICIT_LITTLE if self.offer.media == OCTETS else self.offer.syntax
+            return pictures.frame(self.holding, number, syntax)
+        except pictures.NoPicture as error:
+            there = ", ".join(map(str, self.there))
+            raise NotAcceptable(f"{error}{f' There is: {there}.' if there else ''}") from None
 
 
-def _numbers(text: str) -> list[int]:
+def _made(request: Request, making: _Making, parts: Parts, tag: str, address: str) -> Response:
+    offer, numbers = making.offer, making.numbers
+    first = making.frame(numbers[0])
+    if not offer.multipart:
+        return whole.answer(request, offer.content_type, [first], tag, lambda: None)
+
+    def pieces() -> Iterator[bytes]:
+        for number in numbers:
+            data = first if number == numbers[0] else making.frame(number)
+            yield parts.head(offer.content_type, len(data), f"{address}{number}")
+            yield data
+        yield parts.end()
+
+    pairs = whole.headers(parts.content_type, tag)
+    if len(numbers) == 1:
+        return Response(200, pairs, b"".join(pieces()))
+    return Response(200, pairs, pieces=pieces())
+
+
+def numbers_in(text: str) -> list[int]:
     """Frame numbers as the address has them. Raises `Malformed`."""
     parts = text.replace("%2C", ",").replace("%2c", ",").split(",")
     if len(parts) > _MOST_NUMBERS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):

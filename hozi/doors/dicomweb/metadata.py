@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +18,8 @@ from hozi.doors.dicomweb.multipart import Parts
 
 _XML: Final = "application/dicom+xml"
 _OFFERS: Final = (Offer("application/dicom+json"), Offer("application/json"), Offer(_XML, multipart=True))
-_PIECE_BYTES: Final = 64 << 10
+_WHOLE: Final = 8 << 20
+"""What is longer than this is sent in pieces to who does not take it compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,17 @@ def _sent(form: _Form, found: Metadata) -> Response:
         ("cache-control", PRIVATE),
         ("vary", "Accept, Accept-Encoding"),
     ]
-    if not found.body:
+    if not found.copies:
         return Response(304, headers)
     if form.offer.multipart:
         parts = Parts(_XML, (found.tag,))
         return Response(200, [*headers, ("content-type", parts.content_type)], pieces=_documents(parts, found))
     headers.append(("content-type", form.offer.media))
     if form.packed:
-        return Response(200, [*headers, ("content-encoding", "gzip")], found.body)
-    return Response(200, headers, pieces=_unpacked(found.body))
+        return Response(200, [*headers, ("content-encoding", "gzip")], found.packed())
+    if found.length <= _WHOLE:
+        return Response(200, headers, found.plain())
+    return Response(200, headers, pieces=_unpacked(found))
 
 
 def _takes_gzip(header: str) -> bool:
@@ -101,21 +103,18 @@ def _takes_gzip(header: str) -> bool:
     return False
 
 
-def _unpacked(body: bytes) -> Iterator[Piece]:
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    data = body
-    while data:
-        if piece := stream.decompress(data, _PIECE_BYTES):
-            yield piece
-        data = stream.unconsumed_tail
-    if piece := stream.flush():
-        yield piece
+def _unpacked(found: Metadata) -> Iterator[Piece]:
+    before = b"["
+    for piece in found.pieces():
+        yield before + piece
+        before = b","
+    yield b"]"
 
 
 def _documents(parts: Parts, found: Metadata) -> Iterator[Piece]:
     """A part for each object; objects are read some at a time."""
-    for some in found.parts:
-        for dataset in json.loads(b"[" + some.content() + b"]"):
+    for some in found.pieces():
+        for dataset in json.loads(b"[" + some + b"]"):
             yield parts.head(_XML)
             yield from xml_model.document(dataset)
     yield parts.end()

@@ -23,6 +23,7 @@ _MEDIA: Final = {
     **dict.fromkeys((f"{_JPEG}{number}" for number in (201, 202, 203)), "image/jphc"),
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
+_HTJ2K: Final = (f"{_JPEG}201", f"{_JPEG}202")
 _MPEG2: Final = (f"{_JPEG}100", f"{_JPEG}101")
 
 
@@ -55,12 +56,13 @@ def of_object(syntax: str, alone: bool) -> tuple[Offer, ...]:
 def of_frames(syntax: str, alone: bool) -> tuple[Offer, ...]:
     """Frames that are stored in this transfer syntax: as they are compressed, and as plain octets."""
     known = syntaxes.for_unknown(syntax)
-    plain = [Offer(OCTETS, EXPLICIT_LITTLE), Offer(OCTETS, IMPLICIT_LITTLE, unnamed=False)]
+    others = [Offer(OCTETS, EXPLICIT_LITTLE), Offer(OCTETS, IMPLICIT_LITTLE, unnamed=False)]
+    others += [Offer("image/jphc", other, unnamed=other == _HTJ2K[0]) for other in _HTJ2K if other != syntax]
     if not known.encapsulated:
-        return _in_parts_and(plain, alone)
+        return _in_parts_and(others, alone)
     stored = [Offer(media_of(syntax), syntax)] if media_of(syntax) != OCTETS else []
     stored.append(Offer(OCTETS, syntax, unnamed=False))
-    return _in_parts_and(stored if known.video else [*stored, *plain], alone)
+    return _in_parts_and(stored if known.video else [*stored, *others], alone)
 
 
 def _in_parts_and(offers: list[Offer], alone: bool) -> tuple[Offer, ...]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import json
 import time
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from hozi.accounts import authorise
 from hozi.archive import find
-from hozi.archive.find import Match, Query, Results, Value
-from hozi.audit.record import Code, Entry, Outcome, record
+from hozi.archive.find import Query, Results, Value
+from hozi.audit.record import Code, Entry, Outcome
+from hozi.audit.together import record_question
 from hozi.choices import answers
-from hozi.core.dicom import json_model
-from hozi.core.dicom.keys import BY_TAG, tag_of
-from hozi.doors.dicomweb import accept, asked, routes
+from hozi.core.dicom.keys import tag_of
+from hozi.doors.dicomweb import accept, asked, results, routes
 from hozi.doors.dicomweb.accept import Offer
-from hozi.doors.dicomweb.asked import INSTANCE_UID, SERIES_UID, STUDY_UID, Asked
+from hozi.doors.dicomweb.asked import SERIES_UID, STUDY_UID, Asked
 from hozi.doors.dicomweb.exchange import PRIVATE, Request, Response
 from hozi.settings import HOZI
 
@@ -28,11 +26,9 @@ SECONDS: Final = 20.0
 _PERMISSION: Final = "studies.find"
 _JSON: Final = Offer("application/dicom+json")
 _PLAIN: Final = Offer("application/json")
-_OFFERS: Final = (_JSON, _PLAIN)
+_XML: Final = Offer("application/dicom+xml", multipart=True)
+_OFFERS: Final = (_JSON, _PLAIN, _XML)
 _WORTH_PACKING: Final = 4096
-
-RETRIEVE_URL: Final = "00081190"
-_CHARACTERS: Final = {"vr": "CS", "Value": ["ISO_IR 192"]}
 
 
 def _tags(keywords: str) -> tuple[int, ...]:
@@ -94,7 +90,7 @@ def _search(request: Request, level: str) -> Response:
     query = _query(question, level, frozenset(named))
     most = answers.max_results()
     deadline = time.monotonic() + SECONDS
-    results = find.find(
+    found = find.find(
         query,
         reach=authorise.reach(request.who, _PERMISSION),
         limit=most if question.limit is None else min(question.limit, most),
@@ -104,15 +100,18 @@ def _search(request: Request, level: str) -> Response:
     )
     count, outcome = 0, Outcome.MINOR_FAILURE
     try:
-        found = list(results)
-        count, outcome = len(found), Outcome.SUCCESS
+        matches = list(found)
+        count, outcome = len(matches), Outcome.SUCCESS
     finally:
         _audit(request, query, question, count, outcome)
-    warnings = _warnings(results, question, count)
-    if not found:
+    warnings = _warnings(found, question, count)
+    if not matches:
         return Response(204, _warned(request, warnings))
-    body = _json(found, level, request.base)
-    headers = [("content-type", offer.media), ("cache-control", PRIVATE), ("vary", "Accept, Accept-Encoding")]
+    body = results.as_json(matches, level, request.base)
+    content_type = offer.media
+    if offer is _XML:
+        content_type, body = results.as_xml(body)
+    headers = [("content-type", content_type), ("cache-control", PRIVATE), ("vary", "Accept, Accept-Encoding")]
     if len(body) > _WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
         body = gzip.compress(body, 5)
         headers.append(("content-encoding", "gzip"))
@@ -141,30 +140,11 @@ def _given(level: str, named: frozenset[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-def _json(found: Iterable[Match], level: str, base: str) -> bytes:
-    return json.dumps(
-        [_object(match.values, level, base) for match in found], ensure_ascii=False, separators=(",", ":")
-    ).encode()
-
-
-def _object(values: dict[int, Value], level: str, base: str) -> dict[str, Any]:
-    """One match in the DICOM JSON model, in the order of the tags."""
-    told = {f"{tag:08X}": json_model.element(BY_TAG[tag].vr, value) for tag, value in values.items()}
-    told["00080005"] = _CHARACTERS
-    url = f"{base}/studies/{values[STUDY_UID]}"
-    if level != "STUDY":
-        url += f"/series/{values[SERIES_UID]}"
-    if level == "IMAGE":
-        url += f"/instances/{values[INSTANCE_UID]}"
-    told[RETRIEVE_URL] = {"vr": "UR", "Value": [url]}
-    return dict(sorted(told.items()))
-
-
-def _warnings(results: Results, question: Asked, count: int) -> list[str]:
+def _warnings(found: Results, question: Asked, count: int) -> list[str]:
     told = []
-    if results.limit_reached:
+    if found.limit_reached:
         told.append(f"There are more results: ask again with offset={question.offset + count}")
-    if results.stopped:
+    if found.stopped:
         told.append(f"The search was given up after {SECONDS:.0f} seconds: there may be more; ask for less")
     if question.ignored:
         told.append(f"Not matched, since this archive does not know them here: {', '.join(question.ignored[:8])}")
@@ -177,7 +157,7 @@ def _warned(request: Request, warnings: list[str]) -> list[tuple[str, str]]:
 
 def _audit(request: Request, query: Query, question: Asked, count: int, outcome: Outcome) -> None:
     keys = {f"{tag:08X}": value for tag, value in question.keys.items() if value and value != "*"}
-    record(
+    record_question(
         Entry(
             code=Code.QUERY,
             action="E",

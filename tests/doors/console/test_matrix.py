@@ -22,7 +22,7 @@ from tests.people import ACCOUNTS
 TABLE = Path(__file__).with_name("matrix.csv")
 EVERYBODY = "everybody"
 FILLED = {"number": 999999, "pk": 999999, "grant": 999999, "token": 999999, "code": "NOWHERE", "part": "nothing"}
-WORDS = {"frame": 1, "key": "nothing", "way": "suspend", "stamp": "nothing", "name": "nothing"}
+WORDS = {"frame": 1, "key": "nothing", "ticket": "none", "way": "suspend", "stamp": "nothing", "name": "nothing"}
 
 
 def _pages() -> dict[tuple[str, str], URLPattern]:

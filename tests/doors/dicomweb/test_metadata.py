@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hozi.archive import metadata_copies
+from hozi.archive import give, metadata_copies
 from hozi.core.dicom.xml_model import NAMESPACE
 from tests.archive.conftest import Counter
 from tests.archive.conftest import counter as counter
@@ -27,6 +27,7 @@ OBJECT = f"{ONE}/instances/{SERIES}.1"
 def reader(counter: Counter, calls: Call) -> Caller:
     """A radiologist's program; the archive has a series of two slices."""
     metadata_copies.forget()
+    give.NOTED.forget()
     bring(counter, *slices([1, 2]))
     return calls("radiologist")
 

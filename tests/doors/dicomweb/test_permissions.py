@@ -26,8 +26,20 @@ NEEDS: dict[str, str] = {
     },
     "GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}": "studies.open",
     "GET /studies/{study}/series/{series}/instances/{instance}/metadata": "studies.open",
+    **{
+        f"GET /studies/{{study}}{path}/{kind}": "studies.open"
+        for kind in ("rendered", "thumbnail")
+        for path in (
+            "",
+            "/series/{series}",
+            "/series/{series}/instances/{instance}",
+            "/series/{series}/instances/{instance}/frames/{frames}",
+        )
+    },
     "GET /studies/{study}/series/{series}/metadata": "studies.open",
     "GET /studies/{study}/metadata": "studies.open",
+    "GET /": ANYBODY,
+    "OPTIONS /": ANYBODY,
     "GET /instances": "studies.find",
     "GET /series": "studies.find",
     "GET /studies": "studies.find",

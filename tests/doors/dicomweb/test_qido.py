@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import time
+from email import message_from_bytes
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from pydicom.datadict import tag_for_keyword
@@ -256,6 +258,19 @@ def test_it_answers_in_the_form_that_is_asked_for(caller: Caller) -> None:
     refused = caller.get("/studies", accept="image/jpeg")
     assert refused.status == 406
     assert "application/dicom+json" in refused.json()["detail"]
+
+
+def test_it_says_the_same_in_xml(caller: Caller) -> None:
+    answer = caller.get("/studies", "limit=2", accept='multipart/related; type="application/dicom+xml"')
+    assert answer.headers["content-type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
+    told = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode() + answer.body
+    parts = message_from_bytes(told).get_payload()
+    assert [part.get_content_type() for part in parts] == ["application/dicom+xml"] * 2  # type: ignore[union-attr]
+    [first, second] = [ElementTree.fromstring(part.get_payload(decode=True)) for part in parts]  # type: ignore
+    for model, uid in ((first, "1.1.4"), (second, "1.1.3")):
+        values = {one.get("keyword"): one.findtext("{*}Value") for one in model}
+        assert (values["StudyInstanceUID"], values["ModalitiesInStudy"]) == (uid, "CT")
+        assert values["RetrieveURL"] == f"http://pacs.example/dicom-web/studies/{uid}"
 
 
 def test_a_long_answer_is_packed_for_whoever_can_unpack_it(caller: Caller) -> None:

@@ -7,6 +7,8 @@ import re
 import zipfile
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import generate_frames
@@ -147,6 +149,14 @@ def test_frames_are_given_in_what_the_client_takes(counter: Counter, calls: Call
     assert decoded.status == 200
     ours = pydicom.dcmread(corpus.CORPUS / names[2])
     assert decoded.body == ours.pixel_array.astype("<i2").tobytes()
+    # A viewer that can take it gets HTJ2K, without loss.
+    htj2k = caller.get(f"{address(plain)}/frames/1", accept="image/jphc")
+    assert htj2k.headers["content-type"] == "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.201"
+    assert np.array_equal(imagecodecs.htj2k_decode(htj2k.body), pydicom.dcmread(corpus.CORPUS / names[1]).pixel_array)
+    # Frames that are decoded on the way, several of them.
+    decoded = caller.get(f"{address(many)}/frames/2,1", accept="multipart/related; type=application/octet-stream")
+    theirs = pydicom.dcmread(corpus.CORPUS / names[3]).pixel_array.astype("<u2")
+    assert [body for _, body in parts_of(decoded)] == [theirs[1].tobytes(), theirs[0].tobytes()]
     # One by itself is for one; several come in parts.
     assert kind(many, "image/dicom-rle", "1,2") == "406"
     assert kind(many, "multipart/related; type=image/dicom-rle", "1,2,10").startswith("multipart/related")

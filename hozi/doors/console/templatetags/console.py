@@ -74,6 +74,12 @@ def dicom_moment(value: str) -> str:
 
 
 @register.filter
+def of(table: dict[Any, Any], key: Any) -> Any:
+    """What stands under a key of a table."""
+    return table.get(key, "")
+
+
+@register.filter
 def stairs(depth: int) -> int:
     """How far something is set in that stands so deep: six steps at most."""
     return min(int(depth), 6)

@@ -1,6 +1,7 @@
 /* How OHIF works here. It stands in a file of its own, for its page runs no script that stands in it. */
 "use strict";
 
+console.time("scriptToView"); // OHIF ends this timer
 window.PUBLIC_URL = document.currentScript.dataset.files;
 window.browserImportFunction = name => import(name);
 
@@ -13,7 +14,8 @@ window.browserImportFunction = name => import(name);
     routerBasename: "/ohif",
     extensions: [],
     modes: [],
-    customizationService: {},
+    // Its tour would begin anew in front of every study, in each browser.
+    customizationService: [{ "ohif.tours": { $set: [] } }],
     showStudyList: true,
     maxNumberOfWebWorkers: 2,
     showWarningMessageForCrossOrigin: false,

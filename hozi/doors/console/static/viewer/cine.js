@@ -26,7 +26,7 @@ function step(pane, now) {
 }
 
 export function toggle(pane) {
-  if (!pane?.stack || pane.stack.images.length < 2) return;
+  if (!pane?.image || pane.bare || pane.stack.images.length < 2) return;
   if (pane.playing) {
     stop(pane);
     return;

@@ -68,3 +68,18 @@ export function sampled(picture, columns, rows, grey, more) {
   }
   return { rows, columns, samples, signed: false, data, low: 0, high: 255, ...more };
 }
+
+// A canvas with those pixels that two pictures have in common.
+export function same(one, other) {
+  const canvas = new OffscreenCanvas(one.width, one.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const read = (picture) => {
+    context.drawImage(picture, 0, 0);
+    return context.getImageData(0, 0, one.width, one.height);
+  };
+  const [common, against] = [read(one), new Uint32Array(read(other).data.buffer)];
+  const pixels = new Uint32Array(common.data.buffer);
+  for (let i = 0; i < pixels.length; i++) if (pixels[i] !== against[i]) pixels[i] = 0;
+  context.putImageData(common, 0, 0);
+  return canvas;
+}

@@ -1,5 +1,5 @@
 // The pictures that are here, and those that are on their way: what is seen first, then what will be seen next.
-import { decoded, pictured } from "./decode.js";
+import { decoded, pictured, same } from "./decode.js";
 import { Failure, get, link } from "./link.js";
 import { tell } from "./page.js";
 
@@ -84,7 +84,15 @@ async function load(wish, signal) {
   }
   const all = weight(image) + 24;
   const came = (size) => tell("progress", { image, part: size / all });
-  return decoded((await get(address(image, "values"), { ...options, came })).bytes);
+  const frame = decoded((await get(address(image, "values"), { ...options, came })).bytes);
+  return image.over && frame.samples === 1 ? { ...frame, over: await over(image, options) } : frame;
+}
+
+// What lies over the picture, drawn by the server: whatever is the same whether all values are black or all are white.
+async function over(image, options) {
+  const both = await Promise.all([1e8, -1e8].map((center) => get(`${address(image, "picture")}?center=${center}&width=1`, options)));
+  const [dark, bright] = await Promise.all(both.map(({ bytes, type }) => createImageBitmap(new Blob([bytes], { type }))));
+  return same(dark, bright);
 }
 
 export const grey = (image) => (image.samples ?? 1) === 1 && image.photometric !== "PALETTE COLOR";

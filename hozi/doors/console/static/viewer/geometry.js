@@ -69,7 +69,7 @@ export function scale(image, x, y) {
 
 // How much taller than wide a pixel is to be shown.
 export function tall(image) {
-  const pair = image.aspect ?? image.spacing ?? image.imager;
+  const pair = image.aspect ?? image.spacing ?? image.imager ?? image.nominal;
   const ratio = pair && pair[1] > 0 ? pair[0] / pair[1] : 1;
   return ratio >= 0.1 && ratio <= 10 ? ratio : 1;
 }

@@ -17,16 +17,16 @@ const place = (pane, event) => {
 };
 
 // How far the window moves with one pixel of a drag: less in narrow windows.
-export function windowBy(pane, across, down) {
+export function windowBy(pane, across, down, from = pane.window()?.width) {
   const before = pane.window();
   if (!before) return;
-  const step = Math.max(before.width / 400, before.width < 4 ? before.width / 400 : 0.02);
+  const step = from < 4 ? from / 400 : Math.max(from / 400, 0.02);
   const width = Math.max(before.width + across * step, before.width < 4 ? 0.001 : 1);
   pane.change({ window: { center: before.center + down * step, width, name: "", way: before.way ?? "", chosen: true } });
 }
 
 const ACTS = {
-  window: (pane, drag, dx, dy) => windowBy(pane, dx, dy),
+  window: (pane, drag, dx, dy) => windowBy(pane, dx, dy, (drag.from ??= pane.window()?.width)),
   pan: (pane, drag, dx, dy) => pane.change({ x: pane.view.x + dx, y: pane.view.y + dy }),
   zoom: (pane, drag, dx, dy) => pane.zoomAt(Math.exp(-dy / 160), ...drag.start),
   scroll: (pane, drag, dx, dy) => {
@@ -50,10 +50,11 @@ function down(pane, event) {
   if (event.target.closest("a, button, iframe, video")) return;
   tell("activate", pane);
   pane.element.focus({ preventScroll: true });
+  if (!pane.image) return;
   event.preventDefault();
   pane.element.setPointerCapture(event.pointerId);
   const at = place(pane, event);
-  const act = event.button === 1 ? "pan" : event.button === 2 ? "zoom" : event.shiftKey && event.button === 0 ? "pan" : hands.tool;
+  const act = pane.bare ? "scroll" : event.button === 1 ? "pan" : event.button === 2 ? "zoom" : event.shiftKey && event.button === 0 ? "pan" : hands.tool;
   const drag = { pane, at, start: at, act, moved: 0 };
   held.set(event.pointerId, drag);
   if (fingers(pane) === 2) {

@@ -115,7 +115,7 @@ function near(pane, x, y) {
 // A pointer goes down: on a point of a mark, that is moved; else a new one begins. Returns what moves with the pointer.
 export function begin(pane, kind, x, y) {
   const image = pane.image;
-  if (!image) return null;
+  if (!image || pane.bare) return null;
   const held = near(pane, x, y);
   if (held && !draft) {
     selected = held.mark;
@@ -196,7 +196,7 @@ function shapes(mark, seen, pane) {
 function drawn(pane) {
   const { image, marks: into } = pane;
   into.querySelector("g.v-measured")?.remove();
-  if (!image || !of(image).length) return;
+  if (!image || pane.bare || !of(image).length) return;
   const group = draw("g", { class: "v-measured" });
   for (const mark of of(image)) {
     const seen = mark.points.map((point) => pane.outside(point));

@@ -13,6 +13,7 @@ export const inverted = (image) =>
 // 0 to 255 for a value in a window.
 export function through(value, { center, width, way }) {
   if (way === "SIGMOID") return 255 / (1 + Math.exp((-4 * (value - center)) / width));
+  if (width <= 1 && way !== "LINEAR_EXACT") return value <= center - 0.5 ? 0 : 255;
   const shown =
     way === "LINEAR_EXACT" ? (value - center) / width + 0.5 : (value - (center - 0.5)) / Math.max(width - 1, 1e-6) + 0.5;
   return shown <= 0 ? 0 : shown >= 1 ? 255 : shown * 255;

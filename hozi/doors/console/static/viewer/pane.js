@@ -4,6 +4,7 @@ import { edges, tall } from "./geometry.js";
 import { link } from "./link.js";
 import { clamp, draw, make, say, tell } from "./page.js";
 import { fitting, painted } from "./paint.js";
+import { explain } from "./special.js";
 import { how, technique, what, who } from "./texts.js";
 
 const SETTLED = 220;
@@ -35,6 +36,11 @@ export class Pane {
 
   get image() {
     return this.stack?.images[this.index] ?? null;
+  }
+
+  // Something that is no picture of ours stands here.
+  get bare() {
+    return Boolean(this.image?.apart || this.image?.video);
   }
 
   reset(quietly = false) {
@@ -87,7 +93,7 @@ export class Pane {
   wishes() {
     const images = this.stack?.images ?? [];
     const image = this.image;
-    if (!image || image.video) return [];
+    if (!image || this.bare) return [];
     const size = PREVIEWS.find((one) => one >= Math.min(this.element.clientWidth, this.element.clientHeight) * 0.8) ?? 768;
     const window = this.window(image);
     const wish = (one, kind, priority) => ({ image: one, kind, priority, size: link.rate && link.rate < 80000 ? Math.min(size, 384) : size, window: this.chosen() ?? window });
@@ -99,7 +105,7 @@ export class Pane {
     for (let step = 1; step <= ahead; step++) {
       for (const [at, farther] of [[this.index + step * this.direction, 0], [this.index - step * this.direction, 3]]) {
         const one = images[this.playing ? (at + images.length) % images.length : at];
-        if (!one || (farther && this.playing)) continue;
+        if (!one || one.apart || one.video || (farther && this.playing)) continue;
         found.push(wish(one, "preview", 2 + step + farther));
         if (!this.moving || frames.fast() || this.playing) found.push(wish(one, "full", 2 + step + farther + (frames.fast() ? 0 : 100)));
       }
@@ -113,10 +119,11 @@ export class Pane {
 
   // The window of an image: the one that was chosen, else its own first one, else one in which its values have room.
   window(image = this.image) {
-    if (!image || !frames.grey(image)) return null;
+    if (!image || image.apart || image.video || !frames.grey(image)) return null;
     if (this.view.window) return this.view.window;
     const own = image.windows?.[0];
     if (own) return { center: own[0], width: own[1], name: own[2], way: image.function ?? "" };
+    if (image.range) return { center: (image.range[0] + image.range[1] + 1) / 2, width: image.range[1] - image.range[0] + 1, name: "", way: "" };
     const frame = frames.full(image);
     if (!frame || frame.done) return null;
     frame.fits ??= fitting(frame, image);
@@ -138,7 +145,7 @@ export class Pane {
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, width, height);
     const image = this.image;
-    if (image && !image.video) this.put(image);
+    if (image && !this.bare) this.put(image);
     this.write();
     tell("painted", this);
   }
@@ -163,6 +170,7 @@ export class Pane {
     this.context.imageSmoothingEnabled = true;
     this.context.imageSmoothingQuality = this.moving ? "low" : "high";
     this.context.drawImage(this.back, 0, 0, image.columns, image.rows);
+    if (frame.over && !this.view.bare) this.context.drawImage(frame.over, 0, 0, image.columns, image.rows);
   }
 
   // How large a pixel of the image is on the screen when all of it is to be seen.
@@ -209,6 +217,7 @@ export class Pane {
   }
 
   zoomAt(factor, x, y) {
+    if (!this.image || this.bare) return;
     const zoom = clamp(this.view.zoom * factor, 0.2, 40);
     const by = zoom / this.view.zoom;
     const [dx, dy] = [x - this.element.clientWidth / 2, y - this.element.clientHeight / 2];
@@ -218,13 +227,13 @@ export class Pane {
   write() {
     const image = this.image;
     const lines = image
-      ? [who(this.study), what(this.study, this.stack, image), how(this.stack, this.index, image, { ...this.view, window: this.window(image) }, this.fit(image) * this.view.zoom), technique(image)]
+      ? [who(this.study), what(this.study, this.stack, image), how(this, image), technique(image)]
       : [this.study ? who(this.study) : [], [], [], []];
     lines.forEach((texts, corner) => {
       const text = texts.join("\n");
       if (this.corners[corner].textContent !== text) this.corners[corner].replaceChildren(...texts.map((line) => make("div", {}, line)));
     });
-    const around = image ? edges(image, this.view) : null;
+    const around = image && !this.bare ? edges(image, this.view) : null;
     this.letters.forEach((letter, edge) => {
       letter.textContent = around?.[edge] ?? "";
     });
@@ -234,31 +243,14 @@ export class Pane {
     const note = notes[this.element.dataset.state] ?? "";
     if (this.note.textContent !== note) this.note.textContent = note;
     this.canvas.setAttribute("aria-label", image ? lines.flat().filter(Boolean).join(", ") : say("no picture"));
-    this.explain(image);
+    explain(this);
   }
 
   state(image) {
     if (!image) return "empty";
-    if (image.video) return "video";
+    if (this.bare) return "bare";
     if (frames.full(image)) return "whole";
     if (frames.failure(image)) return "failed";
     return frames.any(image) ? "lossy" : "loading";
-  }
-
-  // In the middle of the pane: why there is no picture, and what can be done.
-  explain(image) {
-    const failed = image && !frames.full(image) && frames.failure(image);
-    if (failed) {
-      const key = `${image.pk}/${image.frame}`;
-      if (this.middle.dataset.key !== key) {
-        this.middle.dataset.key = key;
-        this.middle.replaceChildren(
-          make("p", {}, make("strong", {}, say("cannot be shown"))),
-          make("p", {}, failed.message || say(failed.status === 404 ? "gone" : "unknown failure")),
-          make("p", {}, make("a", { href: `/objects/${image.pk}/` }, say("its elements"))),
-        );
-      }
-    }
-    if (failed || !this.special) this.middle.hidden = !failed;
   }
 }

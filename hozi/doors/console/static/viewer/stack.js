@@ -22,9 +22,14 @@ function leaves(manifest) {
   return images;
 }
 
+const READ = { report: "report", waveform: "waveform", document: "document" };
+
+// What is no image: read in a frame where there is a page for it.
+const other = (one) => ({ ...one, frame: 1, page: READ[one.kind] ? `/objects/${one.pk}/${READ[one.kind]}/?bare=1` : "", apart: true });
+
 export function openStack(series) {
   if (!stacks.has(series)) {
-    const asked = getJson(`/view/series/${series}/`, { priority: "high" }).then((manifest) => ({ ...manifest, images: leaves(manifest) }));
+    const asked = getJson(`/view/series/${series}/`, { priority: "high" }).then((manifest) => ({ ...manifest, images: [...leaves(manifest), ...manifest.others.map(other)] }));
     asked.catch(() => stacks.delete(series));
     stacks.set(series, asked);
   }

@@ -113,7 +113,7 @@ function together(pane, other) {
 function scouts(pane) {
   pane.marks.querySelector("g.v-scouts")?.remove();
   const active = stage.active;
-  if (!stage.scouts || !pane.image || !active?.image || pane === active || active.study.study !== pane.study.study) return;
+  if (!stage.scouts || !pane.image || pane.bare || !active?.image || active.bare || pane === active || active.study.study !== pane.study.study) return;
   const met = scout(pane.image, active.image);
   if (!met) return;
   const [[x1, y1], [x2, y2]] = met.map((point) => pane.outside(point));

@@ -22,10 +22,13 @@ export function what(study, stack, image) {
   ].filter(Boolean);
 }
 
-export function how(stack, index, image, view, zoom) {
-  const { window } = view;
+export function how(pane, image) {
+  const { stack, index, view } = pane;
+  const window = pane.window(image);
   const lines = [];
-  if (stack.images.length > 1) lines.push(`${index + 1} / ${stack.images.length}`);
+  if (pane.mark) lines.push(say(pane.mark));
+  if (stack.images.length > 1) lines.push(`${index + 1} / ${stack.images.length}${pane.hint ? ` · ${pane.hint}` : ""}`);
+  if (pane.bare) return lines;
   if (image.location != null || image.thick) {
     lines.push(
       [
@@ -34,14 +37,16 @@ export function how(stack, index, image, view, zoom) {
       ].filter(Boolean).join(" · "),
     );
   }
-  if (window) lines.push(`${say("W")} ${figure(window.width, window.width < 10 ? 2 : 0)} ${say("L")} ${figure(window.center, window.width < 10 ? 2 : 0)}${window.name ? ` · ${window.name}` : ""}`);
-  const turned = [
-    `${Math.round(zoom * 100)} %`,
-    view.turns ? `${view.turns * 90}°` : "",
-    view.mirrored ? say("mirrored") : "",
-    view.invert ? say("inverted") : "",
-  ];
-  lines.push(turned.filter(Boolean).join(" · "));
+  const digits = window?.width < 10 ? 2 : 0;
+  if (window) lines.push(`${say("W")} ${figure(window.width, digits)} ${say("L")} ${figure(window.center, digits)}${window.name ? ` · ${window.name}` : ""}`);
+  lines.push(
+    [
+      `${Math.round(pane.fit(image) * view.zoom * 100)} %`,
+      view.turns ? `${view.turns * 90}°` : "",
+      view.mirrored ? say("mirrored") : "",
+      view.invert ? say("inverted") : "",
+    ].filter(Boolean).join(" · "),
+  );
   return lines;
 }
 

@@ -1,6 +1,7 @@
 // What can be done, by button and by key; and what stands in the menus.
 import { choose, hands, windowBy } from "./hands.js";
 import * as cine from "./cine.js";
+import * as marks from "./marks.js";
 import * as measure from "./measure.js";
 import { find, make, on, say, told } from "./page.js";
 import { fitting } from "./paint.js";
@@ -14,7 +15,7 @@ import { date } from "./texts.js";
 const CT = [["Soft tissue", 40, 400], ["Lung", -600, 1500], ["Bone", 500, 2000], ["Brain", 40, 80], ["Mediastinum", 50, 350], ["Liver", 60, 160]];
 
 const pane = () => stage.active;
-const change = (changes) => pane()?.image && pane().change(changes);
+const change = (changes) => pane()?.image && !pane().bare && pane().change(changes);
 const turned = (by) => pane()?.image && change({ turns: (pane().view.turns + by + 4) % 4 });
 
 const DONE = {
@@ -37,9 +38,12 @@ const DONE = {
     pane()?.reset();
     pane()?.touch();
   },
+  overlays: () => change({ bare: !pane().view.bare }),
   cine: () => cine.toggle(pane()),
   faster: () => cine.faster(pane(), 1.25),
   slower: () => cine.faster(pane(), 0.8),
+  mark: () => marks.toggle(),
+  next_mark: () => marks.next(pane()),
   link: () => {
     stage.linked = !stage.linked;
     rebase();
@@ -75,25 +79,21 @@ const middle = (factor) => pane()?.image && pane().zoomAt(factor, pane().element
 
 const KEYS = {
   w: "window", s: "scroll", z: "zoom", m: "pan", l: "length", a: "angle", e: "ellipse", p: "probe",
-  Delete: "remove", Backspace: "remove", i: "invert", r: "rotate", R: "back", f: "flip", F: "upside", 0: "reset",
-  c: "cine", " ": "cine", ">": "faster", "<": "slower", y: "link", "*": "screen", "?": "help",
+  Delete: "remove", Backspace: "remove", i: "invert", o: "overlays", r: "rotate", R: "back", f: "flip", F: "upside", 0: "reset",
+  k: "mark", K: "next_mark", c: "cine", " ": "cine", ">": "faster", "<": "slower", y: "link", "*": "screen", "?": "help",
   ArrowUp: "up", ArrowDown: "down", PageUp: "far_up", PageDown: "far_down", Home: "first", End: "last",
   ArrowLeft: "previous", ArrowRight: "next", "+": "larger", "=": "larger", "-": "smaller",
   "]": "wider", "[": "narrower", "}": "higher", "{": "lower", n: "pane",
 };
 const SHIFTED = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "above", ArrowDown: "below" };
 
-export const act = (name) => DONE[name]?.();
-export const also = (name, run, key) => {
-  DONE[name] = run;
-  if (key) KEYS[key] = name;
-};
+const act = (name) => DONE[name]?.();
 
 // Windows ----------------------------------------------------------------------------------------------
 
 function presets() {
   const image = pane()?.image;
-  if (!image || !frames.grey(image)) return [];
+  if (!image || pane().bare || !frames.grey(image)) return [];
   const own = (image.windows ?? []).map(([center, width, name]) => ({ center, width, name: name || say("of the image"), way: image.function ?? "" }));
   const ct = pane().stack.modality === "CT" ? CT.map(([name, center, width]) => ({ center, width, name: say(name), way: "" })) : [];
   const frame = frames.full(image);
@@ -146,7 +146,7 @@ function arranged(layout) {
 }
 
 // Puts the series of an earlier study that is most like the one in the active pane beside it.
-export async function beside(study) {
+async function beside(study) {
   const main = pane();
   const opened = await openStudy(study);
   const fits = (series) =>
@@ -166,7 +166,7 @@ function pressed() {
   for (const button of document.querySelectorAll("[data-act]")) {
     const name = button.dataset.act;
     const view = pane()?.view;
-    const on = { link: stage.linked, invert: view?.invert, flip: view?.mirrored, cine: Boolean(pane()?.playing) }[name] ?? (button.dataset.tool != null ? hands.tool === name : null);
+    const on = { link: stage.linked, invert: view?.invert, flip: view?.mirrored, cine: Boolean(pane()?.playing), mark: marks.isMarked(pane()?.image) }[name] ?? (button.dataset.tool != null ? hands.tool === name : null);
     if (on !== null && on !== undefined) button.setAttribute("aria-pressed", String(Boolean(on)));
   }
 }
@@ -196,6 +196,7 @@ export function begin() {
   }
   addEventListener("keydown", key);
   strip.dropped(seen()[0]);
-  for (const type of ["tool", "active", "changed", "put", "cine"]) on(type, pressed);
+  marks.begin();
+  for (const type of ["moved", "tool", "active", "changed", "put", "cine"]) on(type, pressed);
   pressed();
 }
