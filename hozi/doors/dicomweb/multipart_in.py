@@ -23,7 +23,8 @@ MOST_EPILOGUE: Final = 64 << 10
 LONGEST_LINE_END: Final = 128
 """Blanks may stand behind a delimiter; no more than this."""
 
-_BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+# RFC 2046 §5.1.1 allows 70 characters; Orthanc's plugin sends 73.
+_BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,127}[0-9A-Za-z'()+_,\-./:=?]")
 _PARAMETER: Final = re.compile(r";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\"]*)\s*")
 _NAME: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+")
 _LONGEST_TYPE: Final = 1024
@@ -69,7 +70,7 @@ def boundary_of(parameters: dict[str, str]) -> bytes:
     """The boundary that a Content-Type tells. Raises `Malformed`."""
     boundary = parameters.get("boundary", "").encode("utf-8", "replace")
     if not _BOUNDARY.fullmatch(boundary):
-        raise Malformed("Its Content-Type tells no boundary (1 to 70 characters)", field="content-type")
+        raise Malformed("Its Content-Type tells no boundary (1 to 128 characters)", field="content-type")
     return boundary
 
 
