@@ -32,8 +32,8 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, archive_port: int) -> Iterator[Orthanc]:
-    """Starts Orthanc with the archive as its modality ``hozi``, and ends it."""
+def orthanc(folder: Path, archive_port: int, **more: Any) -> Iterator[Orthanc]:
+    """Starts Orthanc with the archive as its modality ``hozi``, and ends it; ``more``: settings by their names."""
     folder.mkdir(parents=True, exist_ok=True)
     running = Orthanc(free_port(), free_port())
     settings = {
@@ -54,6 +54,7 @@ def orthanc(folder: Path, archive_port: int) -> Iterator[Orthanc]:
         "CaseSensitivePN": False,
         "UnknownSopClassAccepted": True,
         "KeepAlive": False,
+        **more,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     process = subprocess.Popen(

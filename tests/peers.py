@@ -45,6 +45,7 @@ PEERS = {
     "orthanc": Peer("Orthanc", "orthanc", ("Orthanc",)),
     "postgresql": Peer("PostgreSQL", "postgresql", ("initdb", "postgres"), compiled=False),
     "slapd": Peer("OpenLDAP", "slapd", ("slapd", "slapadd")),
+    "curl": Peer("curl", "curl", ("curl",)),
     "chromium": Peer("Chromium", "chromium", ("chromium",), compiled=False),
 }
 

@@ -33,6 +33,7 @@ _MARK: Final = "\x00the instance\x00"
 _MOST_BYTES: Final = 16 << 20
 _LATELY: Final = 60.0
 _MOST_NOTED: Final = 10_000
+MOST_FRAMES: Final = pixel_data.MOST_FRAMES
 
 
 def one(reach: Reach, study: str, series: str, instance: str) -> Holding:

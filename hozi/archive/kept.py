@@ -10,7 +10,7 @@ import fcntl
 import os
 import random
 import struct
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,12 +60,16 @@ def keep(name: str, data: bytes) -> None:
         return
     path = path_of(name)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        temporary = f"{path.parent}/.new-{os.getpid()}-{threading.get_ident()}-{name[:8]}"
         try:
-            with os.fdopen(handle, "wb") as file:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
                 file.write(data)
-            Path(temporary).replace(path)
+            os.replace(temporary, path)  # noqa: PTH105 - a path of its own costs as much again
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -99,8 +103,7 @@ def _alone(name: str) -> Iterator[None]:
     The lock belongs to the opened file and goes with it, however this process ends.
     """
     try:
-        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(folder() / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = _lock()
     except OSError:  # no room, no folder: then it may be made twice
         yield
         return
@@ -111,6 +114,15 @@ def _alone(name: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _lock() -> int:
+    path = folder() / ".lock"
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def clear(most_bytes: int) -> int:

@@ -37,7 +37,7 @@ _WANTED: Final = frozenset({_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _A
 _PIXELS: Final = frozenset({FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA})
 _NUMBER: Final = re.compile(rb"\s*\+?([0-9]{1,9})[\s\0]*")
 _LONGEST_TABLE: Final = 8 << 20
-_MOST_FRAMES: Final = 1 << 24
+MOST_FRAMES: Final = 1 << 24
 _ITEM: Final = 0xFFFEE000
 _END: Final = 0xFFFEE0DD
 
@@ -184,7 +184,7 @@ class _Walk:
         raw = self._values.get(_FRAMES, b"")
         told = _NUMBER.fullmatch(raw)
         count = int(told[1]) if told else 1
-        if (raw.strip(b" \0") and not told) or not 0 < count <= _MOST_FRAMES:
+        if (raw.strip(b" \0") and not told) or not 0 < count <= MOST_FRAMES:
             raise Unreadable("The dataset does not say how many frames it has.")
         return count
 

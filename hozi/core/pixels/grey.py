@@ -99,6 +99,22 @@ class Grey:
             return through(self.voi)
         return between(*(self.range or (0.0, 1.0)))
 
+    def ramp(self) -> tuple[float, float] | None:
+        """The stored values at which a straight line from black to white begins and ends; None: it is no such line."""
+        if isinstance(self.modality, Lut) or isinstance(self.voi, Lut) or self.presentation is not None:
+            return None
+        slope, intercept = self.modality
+        if self.voi is None:
+            ends = self.range
+        else:
+            center, width, function = self.voi
+            half = width / 2 + 1
+            ends = None if function == "SIGMOID" else (center - half, center + half)
+        if ends is None or slope <= 0 or ends[1] <= ends[0]:
+            return None
+        low, high = ((end - intercept) / slope for end in ends)
+        return (low, high) if abs(low) < 1e9 and abs(high) < 1e9 else None
+
     def _padded(self, raw: Array) -> Array:
         if self.padding is None:
             return np.zeros(raw.shape, bool)
@@ -140,7 +156,23 @@ def between(low: float, high: float) -> Callable[[Array], Array]:
 @lru_cache(maxsize=32)
 def _table(grey: Grey, bits: int, signed: bool) -> NDArray[np.uint8]:
     raw = _raw(bits, signed)
-    return grey._made(grey.values(raw), raw, grey.function())
+    ramp = grey.ramp()
+    if ramp is None:
+        return grey._made(grey.values(raw), raw, grey.function())
+    # Below it all is black, above it white: only what lies between is worked out.
+    least = int(raw.min())
+    first, last = (min(max(int(end), least), least + len(raw)) for end in (np.floor(ramp[0]), np.ceil(ramp[1]) + 1))
+    table = np.zeros(len(raw), np.uint8)
+    table[last - least :] = 255
+    steps = np.arange(first, last, dtype=np.float64)
+    table[first - least : last - least] = np.rint(np.clip(grey.function()(grey.values(steps)), 0, 1) * 255)
+    if grey.inverse:
+        table = 255 - table
+    if signed:
+        table = np.roll(table, len(raw) // 2)  # patterns of bits count from 0 on
+    if grey.padding is not None:
+        table[grey._padded(raw)] = 0
+    return table
 
 
 @lru_cache(maxsize=8)

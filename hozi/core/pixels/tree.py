@@ -193,8 +193,16 @@ class _Reading:
     def _elements(self, tree: Tree, encoding: Encoding, position: int, end: int, depth: int) -> int:
         """Reads elements into ``tree`` until ``end``, a delimiter or the pixels; where the next thing begins."""
         buffer, size = self._buffer, len(self._buffer)
+        explicit, header, shorts = encoding.explicit, encoding.header, encodings.SHORT_VRS
         while position + 8 <= end:
-            tag, vr, length, start = self._header(encoding, position)
+            if explicit:  # most elements have a short header: the way through `_header` would take twice as long
+                high, low, vr, length = header(buffer, position)
+                if vr in shorts:
+                    tag, start = high << 16 | low, position + 8
+                else:
+                    tag, vr, length, start = self._header(encoding, position)
+            else:
+                tag, vr, length, start = self._header(encoding, position)
             self._left -= 1
             if self._left < 0:
                 raise Unreadable("The dataset has more elements than can be looked at.")

@@ -7,7 +7,6 @@ the plane of all low bytes, then that of all high bytes. Then deflated (gzip): b
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any, Final
 
 import imagecodecs
@@ -20,6 +19,7 @@ from hozi.core.pixels.samples import Image
 
 _HEADER: Final = struct.Struct("<4sHHBBBB12x")
 _LEVEL: Final = 6
+"""Of libdeflate, which is four times as fast as zlib for the same size; more takes long and gains one in a hundred."""
 
 
 def values(image: Image, index: int) -> bytes:
@@ -67,8 +67,7 @@ def packed(pixels: NDArray[Any], *, signed: bool) -> bytes:
         body = planes[0::2].tobytes() + planes[1::2].tobytes()
     else:
         body = differences.tobytes()
-    deflate = zlib.compressobj(_LEVEL, wbits=31)
-    return deflate.compress(header + body) + deflate.flush()
+    return bytes(imagecodecs.gzip_encode(header + body, level=_LEVEL))
 
 
 HTJ2K: Final = frozenset({"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202"})

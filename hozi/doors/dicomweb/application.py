@@ -18,7 +18,19 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from hozi.accounts import authorise
 from hozi.accounts.authorise import Denied, Who
 from hozi.core.errors import Changed, HoziError, NotThere, Refused, Unavailable
-from hozi.doors.dicomweb import capabilities, frames, gate, metadata, objects, qido, rendered, routes, stow
+from hozi.doors.dicomweb import (
+    capabilities,
+    frames,
+    gate,
+    metadata,
+    objects,
+    qido,
+    rejecting,
+    rendered,
+    routes,
+    stow,
+    wado_uri,
+)
 from hozi.doors.dicomweb.exchange import (
     Malformed,
     NotAcceptable,
@@ -63,6 +75,8 @@ _MODULES: Final[tuple[Any, ...]] = (
     qido,
     metadata,
     stow,
+    rejecting,
+    wado_uri,
 )
 
 

@@ -23,7 +23,8 @@ MOST_EPILOGUE: Final = 64 << 10
 LONGEST_LINE_END: Final = 128
 """Blanks may stand behind a delimiter; no more than this."""
 
-_BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+# RFC 2046 §5.1.1 allows 70 characters; Orthanc's plugin sends 73.
+_BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,127}[0-9A-Za-z'()+_,\-./:=?]")
 _PARAMETER: Final = re.compile(r";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\"]*)\s*")
 _NAME: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+")
 _LONGEST_TYPE: Final = 1024
@@ -36,7 +37,7 @@ class Part:
     """One part. ``content``: its bytes, piece by piece; what of them is not taken is passed over."""
 
     headers: dict[str, str]
-    content: Iterator[bytes]
+    content: Iterator[bytes | memoryview]
 
     @property
     def type(self) -> tuple[str, dict[str, str]]:
@@ -69,7 +70,7 @@ def boundary_of(parameters: dict[str, str]) -> bytes:
     """The boundary that a Content-Type tells. Raises `Malformed`."""
     boundary = parameters.get("boundary", "").encode("utf-8", "replace")
     if not _BOUNDARY.fullmatch(boundary):
-        raise Malformed("Its Content-Type tells no boundary (1 to 70 characters)", field="content-type")
+        raise Malformed("Its Content-Type tells no boundary (1 to 128 characters)", field="content-type")
     return boundary
 
 
@@ -115,17 +116,16 @@ class _Parts:
         self._at = 0
         return bool(piece)
 
-    def _until_delimiter(self) -> Iterator[bytes]:
+    def _until_delimiter(self) -> Iterator[bytes | memoryview]:
         """The bytes before the next delimiter, which is then done with, too."""
         keep = len(self._delimiter) - 1
         while True:
             found = self._buffer.find(self._delimiter, self._at)
             # What may be the beginning of a delimiter waits for what follows.
             end = found if found >= 0 else max(len(self._buffer) - keep, self._at)
-            piece = self._buffer[self._at : end]
-            self._at = end if found < 0 else found + len(self._delimiter)
-            if piece:
-                yield piece
+            begin, self._at = self._at, end if found < 0 else found + len(self._delimiter)
+            if end > begin:
+                yield memoryview(self._buffer)[begin:end]
             if found >= 0:
                 return
             if not self._more():

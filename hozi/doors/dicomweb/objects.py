@@ -47,7 +47,7 @@ def one(request: Request) -> Response:
     holding = holding_of(request)
     offered = offers.of_object(holding.transfer_syntax, True)
     offer = accept.choose(wanted(request), offered)
-    tag = whole.etag(holding.sha256, json.dumps(sorted(holding.changes.items())), str(offer))
+    tag = tag_of(holding, offer)
     if (same := whole.unchanged(request, tag)) is not None:
         return same
     address = f"{request.base}/studies/{holding.study}/series/{request.names['series']}/instances"
@@ -59,6 +59,11 @@ def one(request: Request) -> Response:
         answer = alone(request, holding, offer, tag)
     give.note(request.who, holding)
     return answer
+
+
+def tag_of(holding: Holding, offer: Offer) -> str:
+    """The ETag of an object as it is offered: another one after each correction of it."""
+    return whole.etag(holding.sha256, json.dumps(sorted(holding.changes.items())), str(offer))
 
 
 def alone(request: Request, holding: Holding, offer: Offer, tag: str) -> Response:

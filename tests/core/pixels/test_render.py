@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from hozi.core.errors import Unreadable
+from hozi.core.pixels.decode import Layout
+from hozi.core.pixels.grey import Grey
 from hozi.core.pixels.render import Stored, Wish, picture
 from tests.core.pixels.test_draw import RAMP, grey
 from tests.doors.dimse.images import EXPLICIT, encoded, image
@@ -322,3 +324,23 @@ def test_a_loop_has_all_frames_at_their_own_speed(show: Any, tmp_path: Path) -> 
     assert [int(frame.mean()) for frame in shown] == [0, 100, 255]
     data = picture(Stored(tmp_path / "image", 0, EXPLICIT), Wish(kind="gif", frame=0))
     assert data.count(b"\x21\xf9\x04\x04\x04\x00\x00\x00") == 3 and b"NETSCAPE2.0" in data
+
+
+def test_the_quick_way_to_a_table_gives_the_same_as_the_standards_formula() -> None:
+    chance = np.random.default_rng(3)
+    for number in range(200):
+        bits, signed = int(chance.choice((8, 12, 16))), bool(number % 2)
+        slope, intercept = float(chance.choice((1, 0.5, 2.37, -1))), float(chance.choice((0, -1024, 3.3)))
+        center, width = float(chance.normal(0, 3000)), float(abs(chance.normal(0, 3000)) + 1)
+        function = str(chance.choice(("LINEAR", "LINEAR_EXACT")))
+        grey_ = Grey((slope, intercept), (center, width, function), inverse=number % 3 == 0)
+        raw = np.arange(1 << bits) - (1 << bits - 1 if signed else 0)
+        values = raw * slope + intercept
+        less = 1 if function == "LINEAR" else 0
+        shown = np.rint(np.clip((values - (center - less / 2)) / max(width - less, 1e-9) + 0.5, 0, 1) * 255)
+        pixels = raw.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}").reshape(1, -1)
+        found = grey_.shown(
+            pixels, Layout(1, 1 << bits, bits_allocated=8 if bits == 8 else 16, bits_stored=bits, signed=signed)
+        )
+        wanted = 255 - shown if grey_.inverse else shown
+        assert np.abs(found[0].astype(int) - wanted).max() <= (1 if grey_.inverse else 0), (number, bits, signed)

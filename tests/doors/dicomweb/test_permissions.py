@@ -14,6 +14,10 @@ from tests.doors.dicomweb.conftest import Call
 
 NEEDS: dict[str, str] = {
     # Method and pattern, and the permission; in the order of the alphabet.
+    "DELETE /studies/{study}": "studies.reject",
+    "DELETE /studies/{study}/series/{series}": "studies.reject",
+    "DELETE /studies/{study}/series/{series}/instances/{instance}": "studies.reject",
+    "GET /wado": "studies.open",
     "GET /studies/{study}": "studies.open",
     "GET /studies/{study}/series/{series}": "studies.open",
     "GET /studies/{study}/series/{series}/instances/{instance}": "studies.open",

@@ -204,3 +204,16 @@ def test_a_video_is_played_as_it_is_in_whole_or_in_part(counter: Counter, calls:
     assert caller.get(f"{address(found[1])}/rendered").headers["content-type"] == "video/mpeg"
     assert caller.get(f"{address(found[0])}/rendered", accept="image/jpeg").status == 406
     assert caller.get(f"{address(found[0])}/thumbnail").status == 422
+
+
+def test_frames_come_in_high_throughput_jpeg_2000_for_who_asks_for_it(caller: Caller) -> None:
+    asked = 'multipart/related; type="image/jphc"; transfer-syntax=1.2.840.10008.1.2.4.202'
+    answer = caller.get(f"{HERE}{ONE}/frames/1", accept=asked)
+    [(told, part)] = parts_of(answer)
+    assert told["Content-Type"] == "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202"
+    assert np.array_equal(imagecodecs.jpeg2k_decode(part), RAMP)
+    alone = caller.get(f"{HERE}{LOOP}/frames/2", accept="image/jphc;transfer-syntax=1.2.840.10008.1.2.4.201")
+    assert (imagecodecs.jpeg2k_decode(alone.body) == 100).all()
+    assert caller.get(f"{HERE}{ONE}/frames/2", accept=asked).status in (404, 406)
+    plain = caller.get(f"{HERE}{ONE}/frames/1", accept="multipart/related; type=application/octet-stream")
+    assert parts_of(plain)[0][1] == RAMP.astype("<u2").tobytes()
