@@ -12,11 +12,13 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests import prepared
 from tests.peers import PEERS
 
 # Loaded after this file, when Django is set up.
@@ -52,7 +54,8 @@ if not DATABASE_URL:
 MISSING = {marker: peer for marker, peer in PEERS.items() if peer.missing()}
 LEFT_OUT = "left out without "
 NOT_MEANT = "not meant for "
-TOUCHES_THE_INDEX = {"db", "transactional_db", "django_db_setup", "own_database", "archive"}
+TOUCHES_THE_INDEX = {"db", "transactional_db", "django_db_setup", "own_database", "empty_database", "archive"}
+OWN = "own.sqlite3"
 
 
 def _nothing_left_out() -> bool:
@@ -123,25 +126,37 @@ def _tests(count: int) -> str:
 
 
 @pytest.fixture
-def own_database(tmp_path: Path) -> Iterator[str]:
+def empty_database(tmp_path: Path) -> Iterator[str]:
     """URL of an empty database for this test alone: for programs that the test starts (`HOZI_DATABASE_URL`)."""
+    with _database(tmp_path, "") as url:
+        yield url
+
+
+@pytest.fixture
+def own_database(tmp_path: Path) -> Iterator[str]:
+    """The same, but with all its tables, as a program makes them when it starts: its home is ``tmp_path / "home"``."""
+    home = tmp_path / "home"
+    if DATABASE_URL:
+        with _database(tmp_path, f'TEMPLATE "{prepared.template(DATABASE_URL)}"') as url:
+            prepared.put_key(home)
+            yield url
+        return
+    with _database(tmp_path, "") as url:
+        prepared.put(tmp_path / OWN, home)
+        yield url
+
+
+@contextmanager
+def _database(folder: Path, like: str) -> Iterator[str]:
     if not DATABASE_URL:
-        yield f"sqlite:///{tmp_path / 'own.sqlite3'}"
+        yield f"sqlite:///{folder / OWN}"
         return
     import psycopg
 
     name = f"own_{secrets.token_hex(8)}"
     with psycopg.connect(DATABASE_URL, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" {like}')
         try:
             yield urlsplit(DATABASE_URL)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture(autouse=True)
-def _nothing_chosen_is_remembered() -> None:
-    """What the test before chose is gone from the database; it must not be remembered either."""
-    from hozi.choices import values
-
-    values.forget()

@@ -28,7 +28,18 @@ from pydicom.datadict import dictionary_description
 from hozi import __version__
 from hozi.archive import commitment as held
 from hozi.archive.exceptions import IN_WORDS
-from hozi.core.dicom import charset, identifier, keys, limits, matching, sop_classes, syntaxes, times, uids
+from hozi.core.dicom import (
+    charset,
+    identifier,
+    json_dataset,
+    keys,
+    limits,
+    matching,
+    sop_classes,
+    syntaxes,
+    times,
+    uids,
+)
 from hozi.core.dicom.keys import Key
 from hozi.core.dimse import command as commands
 from hozi.core.dimse import negotiation, outbound, pdu, slots, status, terms, tls
@@ -165,6 +176,7 @@ def _values() -> dict[str, str]:
         "action_type": str(commitment.REQUEST_STORAGE_COMMITMENT),
         "event_all": str(commitment.ALL_SUCCESSFUL),
         "event_failures": str(commitment.FAILURES_EXIST),
+        "inline_bytes": str(json_dataset.INLINE_BYTES),
         "first_pause": f"{queue.FIRST_PAUSE:g}",
         "longest_pause": f"{queue.LONGEST_PAUSE:g}",
         "private_information": uids.PRIVATE_INFORMATION_CREATOR_UID,

@@ -336,7 +336,7 @@ class Settling:
             self._last = pk
             self._moving[series] = now
         settled = [series for series, since in self._moving.items() if now - since >= self._seconds]
-        for row in Series.objects.filter(pk__in=settled).select_related("study"):
+        for row in Series.objects.filter(pk__in=settled, study__rejected=False).select_related("study"):
             current(row, address)
         for series in settled:
             del self._moving[series]
@@ -352,11 +352,11 @@ def settle() -> None:
 
 
 def sweep() -> int:
-    """Regular work: removes what is kept of series that are gone; returns of how many."""
+    """Regular work: removes what is kept of series that are gone or were rejected; returns of how many."""
     removed = 0
     kept = metadata_copies.everything()
     while some := dict(islice(kept, _ROWS)):
-        there = Series.objects.filter(uid__in=some, instances__stored__isnull=False).distinct()
+        there = Series.objects.filter(uid__in=some, study__rejected=False, instances__stored__isnull=False).distinct()
         for series in some.keys() - set(there.values_list("uid", flat=True)):
             some[series].unlink(missing_ok=True)
             removed += 1

@@ -17,9 +17,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hozi.accounts.authorise import Held, Scope, Who
-from hozi.archive import correct, fetch, give, metadata, metadata_copies
+from hozi.archive import correct, decide, fetch, give, metadata, metadata_copies, reject
 from hozi.archive.metadata import Settling, of_instance, of_series, of_study
-from hozi.archive.models import Series, StoredObject
+from hozi.archive.models import ExceptionCase, Series, StoredObject
 from hozi.archive.place import volume
 from hozi.audit.models import Event
 from hozi.core.dicom import part10
@@ -141,6 +141,30 @@ def test_corrections_their_undoing_and_arrivals_show_at_the_next_request(counter
     assert value("InstanceNumber", told()) == [1, 2, 3]
     tags.add(of_series(RADIOLOGIST, STUDY, SERIES, BASE).tag)
     assert len(tags) == 3
+
+
+def test_what_is_rejected_taken_back_taken_in_and_given_back_shows_at_the_next_request(counter: Counter) -> None:
+    administrator = somebody("pacs_admin")
+    bring(counter, *slices([1, 2]))
+    assert value("InstanceNumber", told()) == [1, 2]
+    made = reject.reject(administrator, STUDY, SERIES, f"{SERIES}.1", reason="moved")
+    assert value("InstanceNumber", told()) == [2]
+    reject.undo(administrator, made)
+    assert value("InstanceNumber", told()) == [1, 2]
+    made = reject.reject(administrator, STUDY, SERIES, reason="moved")
+    with pytest.raises(NotThere):
+        told()
+    assert metadata.sweep() == 1
+    reject.undo(administrator, made)
+    assert value("InstanceNumber", told()) == [1, 2]
+
+    bring(counter, *slices([3], PatientID="E-1000", PatientName="X^Y"))
+    case = ExceptionCase.objects.get()
+    decide.take_in(administrator, case.pk, way="same-patient", note="typing error", version=case.version)
+    assert value("PatientID", told()) == [value("PatientID", told())[0]] * 3
+    case.refresh_from_db()
+    decide.undo(administrator, case.pk, note="a mistake", version=case.version)
+    assert value("InstanceNumber", told()) == [1, 2]
 
 
 def test_what_is_kept_is_sent_without_looking_at_the_files_and_by_other_processes_too(counter: Counter) -> None:

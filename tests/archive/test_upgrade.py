@@ -74,16 +74,16 @@ for scope in (
 
 @pytest.mark.database
 def test_studies_from_before_are_seen_by_their_referrers_and_not_by_who_sees_less_than_a_facility(
-    own_database: str, tmp_path: Path
+    empty_database: str, tmp_path: Path
 ) -> None:
-    run(OLD, own_database, tmp_path)
-    assert run(REACHED, own_database, tmp_path).split() == ["2", "0", "2", "0", "0"]
+    run(OLD, empty_database, tmp_path)
+    assert run(REACHED, empty_database, tmp_path).split() == ["2", "0", "2", "0", "0"]
 
 
 @pytest.mark.database
 def test_studies_from_before_they_kept_it_say_of_their_patient_what_was_known(
-    own_database: str, tmp_path: Path
+    empty_database: str, tmp_path: Path
 ) -> None:
-    run(OLD, own_database, tmp_path)
+    run(OLD, empty_database, tmp_path)
     said = "Banda^Chipo banda^chipo 19800418 F {'00104000': 'walks with a stick'} [('banda', 'B530')]"
-    assert run(NEW, own_database, tmp_path).splitlines() == [f"1.2.3 {said}", f"1.2.4 {said}"]
+    assert run(NEW, empty_database, tmp_path).splitlines() == [f"1.2.3 {said}", f"1.2.4 {said}"]

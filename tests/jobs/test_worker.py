@@ -207,7 +207,7 @@ def test_it_goes_on_when_the_database_comes_back(running: Callable[..., None], m
 def test_the_job_of_a_worker_that_was_killed_is_done_by_another(own_database: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "HOZI_HOME": str(tmp_path),
+        "HOZI_HOME": str(tmp_path / "home"),
         "HOZI_DATABASE_URL": own_database,
         "DJANGO_SETTINGS_MODULE": "hozi.settings",
         "PYTHONPATH": str(ROOT),

@@ -41,8 +41,8 @@ def about(findings: Iterator[Finding], what: str) -> Finding:
     return finding
 
 
-def test_a_machine_that_is_fit_passes_before_and_after_the_first_start(own_database: str, tmp_path: Path) -> None:
-    facts = {"HOZI_HOME": str(tmp_path / "home"), "HOZI_DATABASE_URL": own_database, "HOZI_DICOM_PORT": "0"}
+def test_a_machine_that_is_fit_passes_before_and_after_the_first_start(empty_database: str, tmp_path: Path) -> None:
+    facts = {"HOZI_HOME": str(tmp_path / "home"), "HOZI_DATABASE_URL": empty_database, "HOZI_DICOM_PORT": "0"}
     before = program("doctor", **facts)
     assert before.returncode == 0, before.stdout
     assert "Nothing stands in the way" in before.stdout
@@ -52,7 +52,7 @@ def test_a_machine_that_is_fit_passes_before_and_after_the_first_start(own_datab
     answer = json.loads(after.stdout)
     assert answer["ok"] is True
     states = {finding["about"]: finding["state"] for finding in answer["findings"]}
-    engine = "PostgreSQL" if own_database.startswith("postgresql") else "SQLite"
+    engine = "PostgreSQL" if empty_database.startswith("postgresql") else "SQLite"
     for what in ("home", "permissions", "clock", "DICOM port", "TLS", engine, "database"):
         assert states[what] == "ok"
     assert {"room", "flushes", "time source"} <= set(states)

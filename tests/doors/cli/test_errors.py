@@ -80,9 +80,11 @@ def test_help_needs_no_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.database
-def test_the_first_command_makes_a_home_and_a_database_for_this_account_only(tmp_path: Path, own_database: str) -> None:
+def test_the_first_command_makes_a_home_and_a_database_for_this_account_only(
+    tmp_path: Path, empty_database: str
+) -> None:
     home = tmp_path / "home"
-    result = program("facility", "list", "--json", HOZI_HOME=str(home), HOZI_DATABASE_URL=own_database)
+    result = program("facility", "list", "--json", HOZI_HOME=str(home), HOZI_DATABASE_URL=empty_database)
     assert [place["code"] for place in json.loads(result.stdout)] == ["MAIN"]
     assert home.stat().st_mode & 0o777 == 0o700
 

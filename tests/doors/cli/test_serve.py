@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -167,6 +168,8 @@ def test_it_says_where_everything_is(archive: Archive) -> None:
 
 
 def test_the_home_is_made_for_this_account_only_and_serves_one_archive_at_a_time(archive: Archive) -> None:
+    shutil.rmtree(archive.home)
+    archive.facts["HOZI_DATABASE_URL"] = ""  # in the home, which is made now
     archive.start()
     archive.ready("worker")
     assert archive.home.stat().st_mode & 0o777 == 0o700

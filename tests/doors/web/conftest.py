@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import prepared
 from tests.guards.rules import ROOT
 
 SECONDS = 60
@@ -97,6 +98,8 @@ def start(home: Path, *command: str, **settings: str) -> Served:
         "HOZI_HTTP_BIND": "127.0.0.1:0",
         **settings,
     }
+    if "HOZI_DATABASE_URL" not in settings and not (home / "hozi.sqlite3").exists():
+        prepared.put(home / "hozi.sqlite3", home)
     log = home.with_name(f"{home.name}.log")
     with log.open("wb") as told:
         process = subprocess.Popen(
