@@ -16,16 +16,17 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from hozi.accounts.authorise import Who, reach
+from hozi.accounts.authorise import Who, may, reach
 from hozi.archive import bringing, reading
 from hozi.archive import reach as reaching
+from hozi.archive import reject as rejecting
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.facts import Facts
 from hozi.archive.fetch import Holding, holding
 from hozi.archive.models import Instance, Study
 from hozi.archive.receive import Receipt
-from hozi.archive.study_page import LOOK, frame_count, study_of
-from hozi.audit.record import Code, Entry, record
+from hozi.archive.study_page import LOOK, frame_count, instance_of, study_of
+from hozi.audit.record import Code, Entry, brought, record
 from hozi.core.dicom import key_objects, keys, scan, syntaxes, uids
 from hozi.core.dicom.key_objects import SOP_CLASS, TITLES, Chosen
 from hozi.core.errors import HoziError, Refused
@@ -121,6 +122,23 @@ def keep(
             )
         )
     return receipt
+
+
+def take_back(who: Who, document: int, *, reason: str = "") -> int:
+    """Rejects a selection: by who made it, or by who may reject images. Returns the row id of its study.
+
+    Nothing is lost: whoever may reject images can take that back. Raises `NotThere` out of reach, `Refused` for what is
+    no selection or somebody else's.
+    """
+    row = instance_of(who, PERMISSION, document)
+    study = row.series.study
+    if row.sop_class != SOP_CLASS:
+        raise Refused("This object is no selection of key images.")
+    if not may(who, rejecting.PERMISSION) and not brought(who.actor, study.uid, row.uid):
+        raise Refused("Somebody else has marked these images: only they, or who may reject images, take that back.")
+    why = reason.strip() or "marks taken back"
+    rejecting.reject(who, study.uid, row.series.uid, row.uid, reason=why, permission=PERMISSION)
+    return study.pk
 
 
 def marks(who: Who, study: int, permission: str = LOOK) -> list[Marks]:

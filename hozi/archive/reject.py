@@ -80,19 +80,22 @@ def preview(who: Who, study: str, series: str = "", instance: str = "") -> Previ
     return Preview(what.level, len(moving), objects, what.study.instance_count - objects)
 
 
-def reject(who: Who, study: str, series: str = "", instance: str = "", *, reason: str) -> int:
+def reject(
+    who: Who, study: str, series: str = "", instance: str = "", *, reason: str, permission: str = PERMISSION
+) -> int:
     """Rejects a study, a series of it or one object of that, by UIDs; returns the number with which to take it back.
 
+    ``permission``: another one, where a room has asked already whether who asks may do this to this very object.
     Raises `NotThere` out of reach, `Refused` without a reason, and where a part of the study is out of reach.
     """
-    check(who, PERMISSION)
+    check(who, permission)
     reason = reason.strip()
     if not reason:
         raise Refused("Say why: whoever looks for these images later needs to know.", field="reason")
     if len(reason) > _LONGEST_REASON:
         raise Refused(f"At most {_LONGEST_REASON} characters", field="reason")
     with transaction.atomic():
-        what = _found(who, study, series, instance, lock=True)
+        what = _found(who, study, series, instance, lock=True, permission=permission)
         made = Rejection.objects.create(
             level=what.level,
             uid=what.uid,
@@ -161,8 +164,8 @@ def _line(made: Rejection, study: Study) -> Line:
 # Rows ---------------------------------------------------------------------------------------------------
 
 
-def _found(who: Who, study: str, series: str, instance: str, *, lock: bool) -> _What:
-    reached = reach(who, PERMISSION)
+def _found(who: Who, study: str, series: str, instance: str, *, lock: bool, permission: str = PERMISSION) -> _What:
+    reached = reach(who, permission)
     rows = Study.objects.filter(reaching.studies(reached), uid=study)
     # Whoever brings more of it meanwhile waits until it is put aside.
     found = (rows.select_for_update() if lock else rows).first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 from collections.abc import Iterator
@@ -155,6 +156,28 @@ def test_selections_of_other_makers_are_read(counter: Counter) -> None:
     assert one is not None
     [told] = marks(RADIOLOGIST, one.series.study_id)
     assert told.title and told.document == one.pk
+
+
+def test_marks_are_taken_back_by_who_made_them_or_may_reject(study: Study) -> None:
+    first, second, _, _ = images()
+    keep(RADIOLOGIST, study.pk, [(first, 0)], "113000")
+    keep(RADIOLOGIST, study.pk, [(second, 0)], "113004")
+    teach, interest = marks(RADIOLOGIST, study.pk)
+    colleague = dataclasses.replace(RADIOLOGIST, actor="somebody else")
+    with pytest.raises(Refused, match="Somebody else"):
+        key_images.take_back(colleague, teach.document)
+    with pytest.raises(Refused, match="no selection"):
+        key_images.take_back(RADIOLOGIST, first)
+    with pytest.raises(NotThere):
+        key_images.take_back(somebody("radiologist", "ELSEWHERE"), teach.document)
+    assert key_images.take_back(RADIOLOGIST, teach.document) == study.pk
+    assert [one.document for one in marks(RADIOLOGIST, study.pk)] == [interest.document]
+    key_images.take_back(dataclasses.replace(somebody("pacs_admin"), actor="onai"), interest.document)
+    assert marks(RADIOLOGIST, study.pk) == [] and Instance.objects.filter(pk=first).exists()
+    rejected = Event.objects.filter(action="D", study_uid=STUDY)
+    assert [row.actor for row in rejected] == ["rudo", "onai"]
+    assert keep(RADIOLOGIST, study.pk, [(first, 0)], "113000").result is Result.STORED
+    assert len(marks(RADIOLOGIST, study.pk)) == 1
 
 
 def test_who_marks_what_is_in_the_audit_and_only_what_may_be_marked_is(

@@ -10,13 +10,14 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
+from hozi.accounts.authorise import may
 from hozi.archive import key_images, study_page
 from hozi.archive.key_images import PERMISSION
 from hozi.archive.receive import Result
 from hozi.archive.study_page import LOOK
 from hozi.core.errors import NotThere, Refused
 from hozi.doors.console import acts
-from hozi.doors.console.access import Request, page
+from hozi.doors.console.access import Request, action, page
 from hozi.doors.console.printing import named
 
 TITLES = {
@@ -45,12 +46,29 @@ def marks(request: Request, pk: int) -> HttpResponse:
     """
     if request.method == "POST":
         return _mark(request, pk)
-    context = {"selections": key_images.marks(request.who, pk), "pk": pk, "titles": titles()}
+    context = {
+        "selections": key_images.marks(request.who, pk),
+        "pk": pk,
+        "may_mark": may(request.who, PERMISSION),
+    }
     if acts.is_part(request):
         return render(request, "console/study/marks_part.html", context)
     head = study_page.open_study(request.who, pk)
     context |= {"place": "studies", "study": head, "patient": head.patient}
     return render(request, "console/study/marks.html", context)
+
+
+@action(PERMISSION)
+def take_back(request: Request, pk: int) -> HttpResponse:
+    """Takes a selection of key images back."""
+    try:
+        study = key_images.take_back(request.who, pk)
+    except NotThere:
+        raise
+    except Refused as refused:
+        instance = study_page.instance_of(request.who, LOOK, pk)
+        return acts.not_done(request, str(refused), "study", instance.series.study_id)
+    return acts.done(request, _("These marks are taken back; the images stay."), "study", study)
 
 
 def titles() -> list[tuple[str, str]]:
@@ -91,4 +109,7 @@ def _answer(request: Request, pk: int, words: str, wants_json: bool, told: dict[
     return acts.not_done(request, words, "study", pk)
 
 
-urlpatterns = [path("studies/<int:pk>/key-images/", marks, name="study_marks")]
+urlpatterns = [
+    path("studies/<int:pk>/key-images/", marks, name="study_marks"),
+    path("objects/<int:pk>/take-back/", take_back, name="study_unmark"),
+]

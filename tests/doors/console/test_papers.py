@@ -88,6 +88,10 @@ def test_marking_shows_on_the_page_of_the_study(study: Study, signed_in: SignedI
     report = client.get(f"/objects/{document.pk}/report/").content.decode()
     assert "For Teaching" in report and f'href="/objects/{first().pk}/"' in report
     assert "key images (1)" in client.get(f"/studies/{study.pk}/print/").content.decode()
+    assert f'action="/objects/{document.pk}/take-back/"' in part
+    answer = client.post(f"/objects/{document.pk}/take-back/", follow=True)
+    assert "These marks are taken back" in answer.content.decode()
+    assert "No image of this study is marked" in client.get(url, headers={"HX-Request": "true"}).content.decode()
 
 
 def test_the_viewer_is_answered_in_its_own_way(study: Study, signed_in: SignedIn) -> None:
