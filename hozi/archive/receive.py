@@ -63,6 +63,9 @@ _PATIENCE_SECONDS = 2.0
 _PATIENCE_STEPS = 40
 
 
+#: How long the disk is believed to have the room that it had; that it has none a write says, too.
+_FREE_FOR_SECONDS = 0.1
+
 _SQLITE_FULL: Final = 13
 _DISK_FULL: Final = "53100"
 
@@ -111,6 +114,8 @@ class Receiver:
         self._volume = volume()
         self._index = Index()
         self._unsettled: deque[Whole] = deque()
+        self._free: int | None = None
+        self._ask_again = 0.0
         self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
     def receive(
@@ -215,7 +220,10 @@ class Receiver:
         )
 
     def _need_room(self) -> None:
-        free = self._volume.free_bytes()
+        now = time.monotonic()
+        if now >= self._ask_again:
+            self._free, self._ask_again = self._volume.free_bytes(), now + _FREE_FOR_SECONDS
+        free = self._free
         if free is not None and free < HOZI.min_free_bytes:
             raise NoRoom(f"less than {HOZI.min_free_bytes >> 20} MiB are free on the disk")
 

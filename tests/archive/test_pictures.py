@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,14 @@ from numpy.typing import NDArray
 from hozi.archive import correct, kept, pictures
 from hozi.archive.fetch import Holding, holding
 from hozi.archive.pictures import Look, NoPicture
+from hozi.core.pixels import samples
 from hozi.core.pixels.decode import decode
+from hozi.settings import HOZI
 from tests.archive.conftest import Counter
 from tests.core.pixels.test_draw import RAMP, grey
+from tests.core.pixels.test_render import items
 from tests.dicom_files import file_bytes
+from tests.doors.dimse.images import encoded, image
 
 UID = "1.2.826.90.2.1"
 PICTURE = NDArray[np.uint8]
@@ -118,6 +126,51 @@ def test_a_picture_is_made_once_by_all_who_ask_at_the_same_time(ramp: Holding) -
         thread.join()
     assert (results, made) == ([b"made"] * 6, [1])
     kept.path_of(name).unlink()
+
+
+ASKING = """
+import sys, time
+from hozi.archive import kept
+def make():
+    print("making", flush=True)
+    sys.stdin.read()
+    return b"theirs"
+kept.once(sys.argv[1], make)
+"""
+
+
+def test_a_picture_that_another_process_is_making_is_waited_for(counter: Counter) -> None:
+    name = f"{'cd' * 20}.jpeg"
+    kept.path_of(name).unlink(missing_ok=True)
+    told = {**os.environ, "HOZI_HOME": str(HOZI.home), "PYTHONPATH": str(Path(kept.__file__).parents[2])}
+    command = [sys.executable, "-c", ASKING, name]
+    with subprocess.Popen(command, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None and other.stdout is not None
+        assert other.stdout.readline() == b"making\n"
+        results: list[bytes] = []
+        thread = threading.Thread(target=lambda: results.append(kept.once(name, lambda: b"ours")))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive() and not results
+        other.stdin.close()
+        thread.join()
+    assert results == [b"theirs"]
+    kept.path_of(name).unlink()
+
+
+def test_the_frames_of_a_long_loop_are_found_without_reading_all_that_it_says_again(tmp_path: Path) -> None:
+    groups = [items(FrameVOILUTSequence=[items(WindowCenter="40", WindowWidth="400")]) for _ in range(3000)]
+    loop = image(NumberOfFrames=3000, PixelData=bytes(64) * 3000, PerFrameFunctionalGroupsSequence=groups)
+    (tmp_path / "loop").write_bytes(encoded(loop))
+
+    def seconds(number: int) -> float:
+        begun = time.process_time()
+        with samples.opened(tmp_path / "loop", 0, "1.2.840.10008.1.2.1") as opened:
+            opened.frame(number)
+        return time.process_time() - begun
+
+    first = seconds(0)
+    assert min(seconds(number) for number in (1, 1000, 2999)) < first / 5
 
 
 def test_a_corrected_window_is_another_picture(ramp: Holding) -> None:

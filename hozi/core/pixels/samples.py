@@ -5,7 +5,9 @@ Runs in a worker process: see `worker`. One frame is in memory at a time.
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Self
 
@@ -35,6 +37,18 @@ class Samples(NamedTuple):
     photometric: str
 
 
+@dataclass(slots=True)
+class _Known:
+    """What was read of a dataset before, since its functional groups and fragments may be many."""
+
+    head: tree.Head
+    fragments: list[list[frames.Fragment]] | None = None
+
+
+_KNOWN: Final[dict[tuple[str, int, int, int, str], _Known]] = {}
+_MOST_KNOWN: Final = 3
+
+
 class Image:
     """A dataset with pixels. Use it as a context manager. Raises `Unreadable` when it has none that can be shown."""
 
@@ -50,14 +64,21 @@ class Image:
         self._offset = offset
         self._length = path.stat().st_size - offset
         self.syntax = syntax
-        self.head = tree.read(self._file, offset, self._length, syntax)
-        self._fragments: list[list[frames.Fragment]] | None = None
+        status = os.fstat(self._file.fileno())
+        key = (str(path), offset, status.st_mtime_ns, status.st_size, syntax.uid)
+        self._known = _KNOWN.get(key) or _Known(tree.read(self._file, offset, self._length, syntax))
+        self.head = self._known.head
         self.is_float = self.head.pixels in _FLOATS
         if not self.head.pixels:
             raise Unreadable("The object has no pixels.")
         if syntax.video:
             raise Unreadable("The object is a video.")
         self.layout = self._layout()
+        if self.layout.frames > 1:  # somebody who looks at one frame looks at the next one
+            _KNOWN.pop(key, None)
+            _KNOWN[key] = self._known
+            while len(_KNOWN) > _MOST_KNOWN:
+                del _KNOWN[next(iter(_KNOWN))]
 
     def __enter__(self) -> Self:
         return self
@@ -108,9 +129,9 @@ class Image:
     def stream(self, index: int) -> bytes:
         """The compressed bytes of a frame, counted from 0. Raises `Unreadable` when the pixels are native."""
         self._check(index)
-        if self._fragments is None:
-            self._fragments = self._found()
-        return frames.read(self._file, self._offset, self._fragments[index])
+        if self._known.fragments is None:
+            self._known.fragments = self._found()
+        return frames.read(self._file, self._offset, self._known.fragments[index])
 
     def frame(self, index: int) -> Samples:
         """The samples of a frame, counted from 0; of integers all bits that were stored and no others."""

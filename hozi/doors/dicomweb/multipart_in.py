@@ -37,7 +37,7 @@ class Part:
     """One part. ``content``: its bytes, piece by piece; what of them is not taken is passed over."""
 
     headers: dict[str, str]
-    content: Iterator[bytes]
+    content: Iterator[bytes | memoryview]
 
     @property
     def type(self) -> tuple[str, dict[str, str]]:
@@ -116,17 +116,16 @@ class _Parts:
         self._at = 0
         return bool(piece)
 
-    def _until_delimiter(self) -> Iterator[bytes]:
+    def _until_delimiter(self) -> Iterator[bytes | memoryview]:
         """The bytes before the next delimiter, which is then done with, too."""
         keep = len(self._delimiter) - 1
         while True:
             found = self._buffer.find(self._delimiter, self._at)
             # What may be the beginning of a delimiter waits for what follows.
             end = found if found >= 0 else max(len(self._buffer) - keep, self._at)
-            piece = self._buffer[self._at : end]
-            self._at = end if found < 0 else found + len(self._delimiter)
-            if piece:
-                yield piece
+            begin, self._at = self._at, end if found < 0 else found + len(self._delimiter)
+            if end > begin:
+                yield memoryview(self._buffer)[begin:end]
             if found >= 0:
                 return
             if not self._more():

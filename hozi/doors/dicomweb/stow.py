@@ -18,7 +18,7 @@ from hozi.archive.exceptions import Reason
 from hozi.archive.facts import Facts
 from hozi.archive.receive import Check, NoRoom, Receiver, Result, TooLarge
 from hozi.audit.record import Code, Entry, Outcome, record
-from hozi.core.dicom import part10, uids
+from hozi.core.dicom import part10, uids, xml_model
 from hozi.core.errors import HoziError, Refused, Unavailable, Unreadable
 from hozi.doors.dicomweb import accept, exchange, multipart_in, routes
 from hozi.doors.dicomweb.exchange import Malformed, Request, Response, Unsupported
@@ -28,6 +28,7 @@ from hozi.doors.http.inflow import BrokenOff
 
 DICOM: Final = "application/dicom"
 JSON: Final = "application/dicom+json"
+XML: Final = "application/dicom+xml"
 
 _FIRST: Final = 32 << 10
 _MOST_HEADER: Final = 1 << 20
@@ -89,7 +90,7 @@ def _reason(error: BaseException) -> int:
 
 def store(request: Request) -> Response:
     """Takes in what the body brings, and says of each object what became of it."""
-    accept.choose(accept.wanted(request.headers.get("accept", "")), [accept.Offer(JSON)])
+    offer = accept.choose(accept.wanted(request.headers.get("accept", "")), [accept.Offer(JSON), accept.Offer(XML)])
     parts = _parts(request)
     origin = bringing.origin(request.who, next(iter(request.asked("facility")), ""), source="stow")
     settling = Settling()
@@ -110,7 +111,7 @@ def store(request: Request) -> Response:
         raise _broken(broken, sum(not one.failure for one in brought)) from broken
     if not brought:
         raise Malformed("There is no object in it")
-    return _answer(request, brought)
+    return _answer(request, brought, offer.media)
 
 
 def _broken(error: HoziError, kept: int) -> HoziError:
@@ -193,9 +194,10 @@ class _Taking:
         return _Brought(announced, reason=reason)
 
 
-def _begin(content: Iterator[bytes]) -> tuple[bytes, part10.FileHeader] | None:
+def _begin(content: Iterator[bytes | memoryview]) -> tuple[bytes, part10.FileHeader] | None:
     """The beginning of a file and its header, as much as it needs; None when it is no DICOM file."""
-    start, size, ended = [], 0, False
+    start: list[bytes | memoryview] = []
+    size, ended = 0, False
     for enough in (_FIRST, _MOST_HEADER + _FIRST):
         while size < enough and not ended:
             piece = next(content, b"")
@@ -216,7 +218,7 @@ def _begin(content: Iterator[bytes]) -> tuple[bytes, part10.FileHeader] | None:
     return None
 
 
-def _dataset(start: bytes, offset: int, content: Iterator[bytes]) -> Iterator[bytes | memoryview]:
+def _dataset(start: bytes, offset: int, content: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     if len(start) > offset:
         yield memoryview(start)[offset:]
     yield from content
@@ -225,7 +227,7 @@ def _dataset(start: bytes, offset: int, content: Iterator[bytes]) -> Iterator[by
 # What is answered --------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, brought: list[_Brought]) -> Response:
+def _answer(request: Request, brought: list[_Brought], media: str) -> Response:
     """The response dataset (PS3.18 §10.5.3.2), in the order in which the objects came."""
     stored = [one for one in brought if not one.failure]
     failed = [one for one in brought if one.failure]
@@ -242,11 +244,14 @@ def _answer(request: Request, brought: list[_Brought]) -> Response:
     ):
         if items:
             told[tag] = {"vr": "SQ", "Value": items}
-    headers = [("content-type", JSON), ("cache-control", "no-store")]
+    headers = [("content-type", media), ("cache-control", "no-store")]
     status = 200 if not failed else 202 if stored else 409
     if not stored and all(one.failure == OUT_OF_RESOURCES for one in failed):
         status = 503
         headers.append(("retry-after", "300"))
+    told = dict(sorted(told.items()))
+    if media == XML:
+        return Response(status, headers, b"".join(xml_model.document(told)))
     return Response(status, headers, json.dumps(told, separators=(",", ":")).encode())
 
 

@@ -69,7 +69,7 @@ class Inflow(io.BufferedIOBase):
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """What has come, at most ``size`` bytes; waits when there is nothing. Empty at the end. Raises BrokenOff."""
-        piece = self._rest or self._next()
+        piece = self._rest or self._next(size or -1)
         if size is None or size < 0 or len(piece) <= size:
             self._rest = b""
             return piece
@@ -94,7 +94,9 @@ class Inflow(io.BufferedIOBase):
         view[: len(piece)] = piece
         return len(piece)
 
-    def _next(self) -> bytes:
+    def _next(self, size: int) -> bytes:
+        """The next piece; with those behind it that have come, too, up to ``size`` bytes: fewer, larger ones are
+        less work for whoever hashes and writes them."""
         with self._changed:
             if not self._begun and not self.ended:
                 self._begun = True
@@ -105,11 +107,15 @@ class Inflow(io.BufferedIOBase):
                 if self.ended or self.closed:
                     return b""
                 self._changed.wait()
-            piece = self._queue.popleft()
-            before, self._held = self._held, self._held - len(piece)
+            pieces = [self._queue.popleft()]
+            length = len(pieces[0])
+            while self._queue and length + len(self._queue[0]) <= size:
+                pieces.append(self._queue.popleft())
+                length += len(pieces[-1])
+            before, self._held = self._held, self._held - length
             if before > AHEAD // 2 >= self._held:
                 self._loop.call_soon_threadsafe(self._go_on)
-            return piece
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # In the event loop ------------------------------------------------------------------------------------
 

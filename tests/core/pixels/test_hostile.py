@@ -107,7 +107,7 @@ def _compressed(stream: bytes, rows: int, columns: int) -> bytes:
     return head + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0" + item + b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def test_what_a_file_says_of_itself_is_not_believed(two: Workers, tmp_path: Path) -> None:
+def test_what_a_file_says_of_itself_is_not_believed_a17_a19_a20_a21(two: Workers, tmp_path: Path) -> None:
     good = sound(tmp_path)
     first = two.fetch(good)
     path = tmp_path / "liar"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from pydicom.dataset import Dataset
@@ -122,6 +123,16 @@ def test_a_single_object_and_one_whose_header_says_another_uid_come_in(sender: C
     )
     answer = send(sender, file)
     assert (answer.status, told(answer, STORED)) == (200, [(before, 0)])
+
+
+def test_the_answer_comes_in_xml_to_whoever_takes_no_json(sender: Caller) -> None:
+    one = image()
+    body = multipart(file_bytes(one), b"none")
+    answer = sender.ask("POST", "/studies", body=body, content_type=RELATED, accept="application/dicom+xml")
+    assert (answer.status, answer.headers["content-type"]) == (202, "application/dicom+xml")
+    attributes = ElementTree.fromstring(answer.body).findall("{*}DicomAttribute")
+    assert [each.get("tag") for each in attributes] == ["00081190", "00081199", "0008119A"]
+    assert one.SOPInstanceUID in answer.body.decode()
 
 
 @pytest.mark.parametrize(
