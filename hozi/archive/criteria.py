@@ -118,8 +118,11 @@ def condition(key: Key, criterion: matching.Criterion, level: str) -> Condition:
         return _name(key, column, criterion, level)
     [field] = column.matched or (column.field,)
     said = _TRANSLATORS.get(key.vr, _text)(prefix(level, key) + field, criterion)
+    if said is None:
+        return UNSAID
     # A date that is none stands in the column as it came: only the matcher knows that it lies in no range.
-    return UNSAID if said is None else Condition(said, exact=key.vr != "DA")
+    is_one_day = isinstance(criterion, Range) and criterion.low == criterion.high
+    return Condition(said, exact=key.vr != "DA" or is_one_day)
 
 
 def moments_condition(moments: matching.Moments, level: str) -> Q:

@@ -185,7 +185,7 @@ class Results:
         self.limit_reached = self.stopped = False
         try:
             check(self.query)
-            shape = _shape(self.query, self.reach, self.retrieve_ae)
+            shape, texts = _shape(self.query, self.reach, self.retrieve_ae)
             search = shape.search if shape is not None else _Search(self.query, self.reach, self.retrieve_ae)
         except matching.TooMuch as error:
             raise InvalidQuery(str(error)) from error
@@ -195,7 +195,7 @@ class Results:
         passed, skip = (self.offset, 0) if search.exact else (0, self.offset)
         while True:
             size = min(self.page, self.limit - count + 1) if search.exact else self.page
-            rows = shape.first(size, passed, self.query) if shape is not None and last is None else None
+            rows = shape.first(size, passed, texts) if shape is not None and last is None else None
             if rows is None:
                 if shape is not None:
                     shape, search = None, _Search(self.query, self.reach, self.retrieve_ae)
@@ -336,7 +336,8 @@ class _Search:
         """A key's criterion: to SQL as far as it goes, the rest to the plain matcher."""
         criterion = matching.parse(key, value, fuzzy=self.query.fuzzy)
         if key.tag in self.open:
-            criterion = matching.Single(self.open[key.tag])
+            text = self.open[key.tag]
+            criterion = Range(text, text) if key.vr == "DA" else matching.Single(text)
         if isinstance(criterion, matching.Universal):
             return
         if key.level == "ANY":
@@ -384,8 +385,8 @@ class _Shape:
     search: _Search
     statements: dict[tuple[int, int], Statement | None] = field(default_factory=dict)
 
-    def first(self, size: int, passed: int, query: Query) -> list[_Row] | None:
-        """The first rows of a query of this shape; None: not to be had in this way."""
+    def first(self, size: int, passed: int, texts: Mapping[int, str]) -> list[_Row] | None:
+        """The first rows of a query of this shape with these texts; None: not to be had in this way."""
         if passed > _REMEMBERED_UP_TO:
             return None
         said = self.statements.get((size, passed))
@@ -396,27 +397,39 @@ class _Shape:
             if said is None:
                 return None
             self.statements[size, passed] = said
-        return said.rows({stands_in: query.keys[tag] for tag, stands_in in self.search.open.items()})
+        return said.rows({stands_in: texts[tag] for tag, stands_in in self.search.open.items()})
 
 
 # How far a viewer pages; and how many answers of a shape are told apart by how long they may be.
 _REMEMBERED_UP_TO: Final = 10_000
 _MOST_STATEMENTS: Final = 64
-_PLAIN: Final = frozenset({"UI", "LO", "SH", "CS"})
+_PLAIN: Final = frozenset({"UI", "LO", "SH", "CS", "DA"})
 
 
-def _shape(query: Query, reach: Reach, retrieve_ae: str) -> _Shape | None:
-    """The shape of a query that only asks for texts as they stand; None of any other."""
-    asked = []
+def _shape(query: Query, reach: Reach, retrieve_ae: str) -> tuple[_Shape | None, dict[int, str]]:
+    """The shape of a query that only asks for texts and days as they stand, and these; None of any other."""
+    asked, texts = [], {}
     for tag, value in query.keys.items():
         if value:
             key = _known(tag, query.level)
-            if key is None or key.vr not in _PLAIN or not isinstance(value, str) or tag not in criteria.COLUMNS:
-                return None
-            if matching.parse(key, value) != matching.Single(value):
-                return None
+            text = None if key is None or tag not in criteria.COLUMNS else _as_it_stands(key, value)
+            if text is None:
+                return None, {}
+            texts[tag] = text
         asked.append((tag, bool(value)))
-    return _shape_of(query.level, query.model, tuple(asked), reach, retrieve_ae)
+    return _shape_of(query.level, query.model, tuple(asked), reach, retrieve_ae), texts
+
+
+def _as_it_stands(key: Key, value: Value) -> str | None:
+    """The text that the key's column must equal; None when it may be something else."""
+    if key.vr not in _PLAIN:
+        return None
+    match matching.parse(key, value):
+        case matching.Single(text):
+            return text
+        case Range(low, high) if low == high:
+            return low
+    return None
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -103,8 +103,11 @@ def _error_in_one_line(logger: Any, method: str, event: EventDict) -> EventDict:
     return event
 
 
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def _render_json(logger: Any, method: str, event: EventDict) -> str:
-    return json.dumps(dict(event), ensure_ascii=False, default=str)
+    return str(_AS_JSON.encode(dict(event)))
 
 
 class _Lines:

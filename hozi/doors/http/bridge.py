@@ -216,8 +216,7 @@ class Bridge:
                     raise NotLetIn(503, "too many requests wait")
                 self._room -= 1
                 try:
-                    loop = asyncio.get_running_loop()
-                    await loop.run_in_executor(self._pool, self._run, request, body, answer)
+                    await _in_thread(self._pool, lambda: self._run(request, body, answer))
                 finally:
                     self._room += 1
 
@@ -291,15 +290,40 @@ def _place(taken: Counter[str], address: str, most: int, most_of_one: int, why: 
             del taken[address]
 
 
+def _in_thread(pool: ThreadPoolExecutor, work: Callable[[], None]) -> asyncio.Future[None]:
+    """What `run_in_executor` does, without its second future and what goes between the two: it is on every path."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failed = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+            failed = error
+        loop.call_soon_threadsafe(settle, failed)
+
+    pool.submit(run)
+    return done
+
+
 async def _body(request: Request, transport: Transport, place: Callable[[], None]) -> IO[bytes]:
     """The whole body; raises NotLetIn when it is too large or comes too slowly."""
     if (request.length or 0) > LARGEST_BODY:
         raise NotLetIn(413, "its body is too large")
     if (request.length or 0) > IN_MEMORY:
         place()
-    body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
     if not request.length:
-        return body
+        return io.BytesIO()
+    body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
     begun, size = asyncio.get_running_loop().time(), 0
     pieces = aiter(transport)
     try:

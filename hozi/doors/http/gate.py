@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from django.http.request import split_domain_port, validate_host
@@ -206,6 +207,7 @@ class Gate:
         return parsed is not None and any(parsed in network for network in self._proxies)
 
 
+@lru_cache(maxsize=4096)
 def _address(client: str) -> str:
     """The address of ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``; an IPv4 address in IPv6 clothes as IPv4."""
     host = client.rpartition(":")[0].strip("[]") or client
@@ -213,6 +215,7 @@ def _address(client: str) -> str:
     return str(parsed) if parsed is not None else host
 
 
+@lru_cache(maxsize=4096)
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(text.strip("[]"))
