@@ -121,7 +121,7 @@ def test_a_document_is_given_and_never_run(counter: Counter, tmp_path: Path, sig
     client = signed_in("radiologist")
     answers, contents = {}, {}
     for one in Instance.objects.all():
-        page = client.get(f"/objects/{one.pk}/document/")
+        page = client.get(f"/objects/{one.pk}/document/?bare=1")
         assert page.status_code == 200 and not any(harm in page.content.decode() for harm in HARM)
         answer = client.get(f"/objects/{one.pk}/document/file/")
         answers[one.sop_class, one.number == 9] = answer
@@ -138,6 +138,10 @@ def test_a_document_is_given_and_never_run(counter: Counter, tmp_path: Path, sig
     for one in (other, false):
         assert one.headers["Content-Type"] == "application/octet-stream"
         assert one.headers["Content-Disposition"].startswith("attachment")
+    framed = client.get(real.wsgi_request.path.replace("file/", "?bare=1"))
+    assert f'<iframe class="hz-pdf" src="{real.wsgi_request.path}"' in framed.content.decode()
+    assert "frame-src 'self'" in framed.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'self'" in real.headers["Content-Security-Policy"]
     kept = client.get(f"{real.wsgi_request.path}?keep=1")
     assert kept.headers["Content-Disposition"].startswith("attachment")
     kept.close()
