@@ -17,7 +17,7 @@ from hozi.accounts.authorise import Who, reach
 from hozi.archive import reach as reaching
 from hozi.archive.exceptions import IN_WORDS
 from hozi.archive.looks import note
-from hozi.archive.models import Correction, ExceptionCase, Instance, Series, Study
+from hozi.archive.models import Correction, ExceptionCase, Instance, Rejection, Series, Study
 from hozi.archive.readable import Readable, readable
 from hozi.audit import record as audit
 from hozi.audit.record import Code
@@ -110,13 +110,14 @@ class InstanceLine:
 class Happened:
     """Something in the life of a study. ``actor`` did it, at ``until`` the last time when it was ``count`` times.
 
-    ``what``: ``received``, ``imported``, ``corrected``, ``taken-back`` or ``exception``. ``elements``: what a
+    ``what``: ``received``, ``imported``, ``corrected``, ``taken-back``, ``exception``, ``rejected`` (``count`` objects)
+    or ``brought-back``, which takes a rejection back. ``elements``: what a
     correction is of; ``reason``: why, in the words of who did it. ``reference``: the row of the correction or
     exception.
     """
 
     at: datetime
-    what: Literal["received", "imported", "corrected", "taken-back", "exception"]
+    what: Literal["received", "imported", "corrected", "taken-back", "exception", "rejected", "brought-back"]
     actor: str
     address: str = ""
     count: int = 1
@@ -352,6 +353,7 @@ def history(who: Who, pk: int) -> list[Happened]:
     if not reaching.by_series(reach(who, SEE)):
         lines += _arrivals(study)
         lines += _exceptions(who, study)
+        lines += _rejections(study)
     note(who, study, "page")
     return sorted(lines, key=lambda line: line.until or line.at, reverse=True)[:_MOST_HISTORY]
 
@@ -388,6 +390,22 @@ def _corrections(who: Who, study: Study) -> Iterator[Happened]:
             yield Happened(
                 one.undone_at, "taken-back", one.undone_by, level=one.level, elements=elements, reference=one.pk
             )
+
+
+def _rejections(study: Study) -> Iterator[Happened]:
+    for made in Rejection.objects.filter(study_uid=study.uid).order_by("-pk")[:_MOST_HISTORY]:
+        yield Happened(
+            made.made_at,
+            "rejected",
+            made.actor,
+            count=made.objects_count,
+            level=made.level,
+            reason=made.reason,
+            reference=made.pk,
+            in_force=made.undone_at is None,
+        )
+        if made.undone_at is not None:
+            yield Happened(made.undone_at, "brought-back", made.undone_by, level=made.level, reference=made.pk)
 
 
 def _called(name: str) -> str:

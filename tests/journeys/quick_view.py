@@ -20,17 +20,27 @@ SLICES = 30
 PATIENT = {"PatientName": "Chikomba^Rutendo", "PatientID": "E-0001"}
 NOW, BEFORE = "1.2.826.94.1", "1.2.826.94.2"
 LEFT, RIGHT = 48, 208
-"""Columns between which the phantom's plate lies: 80 mm."""
+"""Columns between which the phantom's body lies: 80 mm."""
 
 
 def value(number: int) -> int:
-    """The HU of the plate in the slice with this number, the first one being 1."""
+    """The HU of the heart in the slice with this number, the first one being 1."""
     return 10 * number - 100
 
 
-def _slice(hounsfield: int) -> bytes:
+def _slice(heart: int) -> bytes:
+    """A body of ellipses (middle, half axes, HU), the heart in the middle of all."""
+    down, across = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     pixels = np.full((SIDE, SIDE), -1000, np.int16)
-    pixels[LEFT:RIGHT, LEFT:RIGHT] = hounsfield
+    for column, row, wide, high, hounsfield in (
+        (128, 128, (RIGHT - LEFT) / 2, 62, -90),
+        (128, 128, (RIGHT - LEFT) / 2 - 5, 57, 30),
+        (84, 124, 24, 40, -850),
+        (172, 124, 24, 40, -850),
+        (128, 174, 10, 9, 480),
+        (128, 128, 28, 28, heart),
+    ):
+        pixels[((across - column) / wide) ** 2 + ((down - row) / high) ** 2 <= 1] = hounsfield
     return (pixels + 1024).astype("<u2").tobytes()
 
 

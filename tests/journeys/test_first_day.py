@@ -143,6 +143,9 @@ def _images_arrive_and_are_opened(alois: Visitor, archive: Archive, folder: Path
     expect(picture).to_be_visible()
     wait_for(lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"))
     alois.shot("study")
+    page.get_by_role("link", name="Open in Quick view").click()
+    page.locator(".v-pane[data-state=whole]").wait_for()
+    alois.shot("quick-view")
     return address
 
 

@@ -106,7 +106,7 @@ class Happened(Schema):
     """Something in the life of a study."""
 
     at: datetime
-    what: Literal["received", "imported", "corrected", "taken-back", "exception"]
+    what: Literal["received", "imported", "corrected", "taken-back", "exception", "rejected", "brought-back"]
     actor: str
     address: str
     count: int

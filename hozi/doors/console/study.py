@@ -197,6 +197,7 @@ def _about(request: Request, head: StudyHead) -> dict[str, Any]:
         "may_choose": may(who, LOOK) and (may(who, printing.PERMISSION) or may(who, key_images.PERMISSION)),
         "may_see_exceptions": may(who, "exceptions.see"),
         "may_read_audit": may(who, "audit.read"),
+        "may_reject": may(who, "studies.reject"),
     }
 
 

@@ -25,6 +25,7 @@ AREAS: Final = (
     "people",
     "printing",
     "readable",
+    "rejecting",
     "reviews",
     "settings",
     "studies",

@@ -6,9 +6,10 @@ JSON; pictures come small and lossy, then whole, as values (`archive.pictures`).
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -18,6 +19,7 @@ from django.views.decorators.gzip import gzip_page
 
 from hozi.accounts.authorise import may
 from hozi.archive import key_images, pictures, viewing
+from hozi.archive.film import film_of
 from hozi.archive.pictures import Look
 from hozi.archive.study_page import LOOK
 from hozi.archive.viewing import SeriesTold, StudyTold
@@ -190,6 +192,43 @@ def values(request: Request, pk: int, frame: int) -> HttpResponse:
     return response
 
 
+@page(LOOK)
+def video(request: Request, pk: int) -> HttpResponseBase:
+    """A film, or the part of it for which a browser asks (RFC 9110 §14: one range of bytes)."""
+    try:
+        found = film_of(request.who, pk)
+    except NotThere:
+        raise
+    except HoziError as error:
+        return _why(str(error), 422)
+    first, last, status = _part(request.headers.get("Range", ""), found.length)
+    if status == 416:
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{found.length}"})
+    response = StreamingHttpResponse(found.pieces(first, last), content_type=found.content_type, status=status)
+    response.headers["Content-Length"] = str(last - first + 1)
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["ETag"] = f'"{found.etag}"'
+    response.headers["Cache-Control"] = _KEPT
+    if status == 206:
+        response.headers["Content-Range"] = f"bytes {first}-{last}/{found.length}"
+    return response
+
+
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def _part(wanted: str, length: int) -> tuple[int, int, int]:
+    """The first and the last byte, and the status of the answer."""
+    told = _RANGE.fullmatch(wanted.strip())
+    if not told or told.group() == "bytes=-" or not length:
+        return 0, length - 1, 200
+    if not told[1]:
+        first, last = max(length - int(told[2]), 0), length - 1
+    else:
+        first, last = int(told[1]), min(int(told[2] or length - 1), length - 1)
+    return (first, last, 206) if first <= last else (0, 0, 416)
+
+
 def _window(request: Request) -> tuple[float, float, str] | None:
     try:
         center, width = float(request.GET["center"]), float(request.GET["width"])
@@ -238,4 +277,5 @@ urlpatterns = [
     path("view/series/<int:pk>/", series, name="viewer_series"),
     path("view/objects/<int:pk>/<int:frame>/picture/", picture, name="viewer_picture"),
     path("view/objects/<int:pk>/<int:frame>/values/", values, name="viewer_values"),
+    path("view/objects/<int:pk>/video/", video, name="viewer_video"),
 ]

@@ -141,6 +141,8 @@ def words() -> dict[str, str]:
         "gone": _("It is not there any more, or not yours to see."),
         "unknown failure": _("It could not be read. The original can still be downloaded."),
         "no picture of it": _("There is no picture of this object."),
+        "choose a series": _("Choose a series, or drag one here."),
+        "film cannot be shown": _("This film cannot be played here."),
         "no film": _("This browser cannot play this film. It can be downloaded from the study's page."),
         "key image": _("★ key image"),
         "to be a key image": _("☆ marked, not saved"),

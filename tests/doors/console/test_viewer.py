@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from pydicom.encaps import encapsulate
 
 from hozi.archive.models import Instance, Series, Study
 from hozi.audit.models import Event
 from tests.archive.conftest import Counter, counter
-from tests.dicom_files import write
+from tests.dicom_files import file_bytes, write
+from tests.doors.dimse.images import image
 
 __all__ = ["counter"]
 
@@ -113,3 +115,27 @@ def test_numbers_and_windows_that_are_none_do_no_harm(study: Study, signed_in: S
         f"/view/objects/{pk}/1/picture/?center=1e300&width=-1&size=-5",
     ):
         assert client.get(url).status_code in (200, 404, 422), url
+
+
+def test_a_film_comes_whole_or_in_the_part_that_is_asked_for(
+    counter: Counter, tmp_path: Path, signed_in: SignedIn
+) -> None:
+    stream = bytes(range(256)) * 40
+    pieces = [stream[:6000], stream[6000:]]
+    dataset = image(PixelData=encapsulate(pieces, has_bot=False), NumberOfFrames=25, Rows=64, Columns=64)
+    dataset["PixelData"].is_undefined_length = True
+    (tmp_path / "film.dcm").write_bytes(file_bytes(dataset, "1.2.840.10008.1.2.4.102"))
+    counter.bring(tmp_path / "film.dcm")
+    client, url = signed_in("radiologist"), f"/view/objects/{Instance.objects.get().pk}/video/"
+
+    def ask(wanted: str = "") -> tuple[int, bytes, str]:
+        answer = client.get(url, headers={"Range": wanted} if wanted else {})
+        body = answer.getvalue()
+        assert int(answer.headers.get("Content-Length", 0)) == len(body)
+        return answer.status_code, body, answer.headers.get("Content-Range", "")
+
+    assert ask() == (200, stream, "")
+    assert ask("bytes=5990-6009") == (206, stream[5990:6010], "bytes 5990-6009/10240")
+    assert ask("bytes=-4") == (206, stream[-4:], "bytes 10236-10239/10240")
+    assert ask("bytes=10240-")[0] == 416
+    assert ask("bytes=1-2,5-6") == (200, stream, "")

@@ -17,13 +17,18 @@ function parts(image) {
 // Fills the middle of a pane for what is no picture, or for a picture that could not be had.
 export function explain(pane) {
   const { image, middle } = pane;
+  if (!image && pane.waits === undefined) {
+    if (!middle.textContent) middle.replaceChildren(make("p", {}, say("choose a series")));
+    middle.hidden = false;
+    return;
+  }
   const needed = image && (image.apart || image.video || (failure(image) && !full(image)));
   const key = needed ? `${image.pk}/${image.frame}/${failure(image)?.status ?? ""}` : "";
-  if (middle.dataset.key !== key) {
+  if ((middle.dataset.key ?? "new") !== key) {
     middle.dataset.key = key;
     middle.replaceChildren(...(needed ? parts(image) : []));
     // A film that the browser cannot play says so, instead of nothing.
-    middle.querySelector("video")?.addEventListener("error", () => middle.replaceChildren(...words(say("cannot be shown"), say("no film"), image)));
+    middle.querySelector("video")?.addEventListener("error", () => middle.replaceChildren(...words(say("film cannot be shown"), say("no film"), image)));
   }
   middle.hidden = !needed;
   pane.element.classList.toggle("v-reads", Boolean(needed && (image.page || image.video)));

@@ -100,7 +100,8 @@ function presets() {
   const fits = frame && !frame.done
     ? [{ ...fitting(frame, image), name: say("fitted") }, { ...fitting(frame, image, 0), name: say("whole range") }]
     : [];
-  return [...own, ...ct, ...fits].slice(0, 12);
+  const all = [...own, ...ct, ...fits];
+  return all.filter((one, at) => all.findIndex((other) => other.center === one.center && other.width === one.width) === at).slice(0, 12);
 }
 
 function preset(number) {
@@ -118,6 +119,14 @@ function entry(text, keys, run, current = false) {
     pane()?.element.focus({ preventScroll: true });
   });
   return button;
+}
+
+// A menu opens beneath its button, where there is room for it; on a phone where the style sheet says.
+function beneath(menu) {
+  menu.querySelector("button")?.focus();
+  if (matchMedia("(max-width: 760px)").matches) return;
+  const { left } = find(`[popovertarget="${menu.id}"]`).getBoundingClientRect();
+  menu.style.left = `${Math.max(4, Math.min(left, innerWidth - menu.offsetWidth - 8))}px`;
 }
 
 const MENUS = {
@@ -193,6 +202,7 @@ export function begin() {
   for (const [name, filled] of Object.entries(MENUS)) {
     const menu = find(`#${name}`);
     menu.addEventListener("beforetoggle", (event) => event.newState === "open" && menu.replaceChildren(...filled()));
+    menu.addEventListener("toggle", (event) => event.newState === "open" && beneath(menu));
   }
   addEventListener("keydown", key);
   strip.dropped(seen()[0]);
