@@ -12,8 +12,16 @@ from django.db import connections
 from hozi.archive.receive import Receipt
 
 THREADS: Final = 12
+"""For one request, as long as there are EXTRA ones; each has one of its own in any case."""
+
+EXTRA: Final = 24
+"""For all requests of this process together: each thread has a connection to the database."""
+
 UNDER_WAY: Final = 32
 """So many objects have come and wait for their fate at most; then the next one waits to be taken."""
+
+
+_extra: Final = threading.BoundedSemaphore(EXTRA)
 
 
 class Fate:
@@ -42,7 +50,7 @@ class Settling:
             more = not self._idle and len(self._threads) < THREADS
             if self._idle:
                 self._idle -= 1
-        if more:
+        if more and (not self._threads or _extra.acquire(blocking=False)):
             thread = threading.Thread(target=self._run, name="settle", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -53,8 +61,10 @@ class Settling:
         """Returns when every fate is told."""
         for _ in self._threads:
             self._work.put(None)
-        for thread in self._threads:
+        for number, thread in enumerate(self._threads):
             thread.join()
+            if number:
+                _extra.release()
         self._threads.clear()
 
     def _run(self) -> None:
