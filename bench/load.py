@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _BUFFER: Final = 1 << 20
+_HEAD: Final = 4096
+_COUNTED: Final = socket.MSG_TRUNC | socket.MSG_WAITALL
 _SECONDS: Final = 300
 
 
@@ -51,6 +54,9 @@ class Line:
         """The connection, opened if it is not."""
         if self._socket is None:
             self._socket = socket.create_connection(self._where, _SECONDS, self._source)
+            # Python's own time limit would ask the kernel once more before each read.
+            self._socket.settimeout(None)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _SECONDS, 0))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
@@ -72,7 +78,7 @@ class Line:
     def _answer(self, source: socket.socket) -> tuple[int, bool]:
         have = 0
         while (end := self._buffer.find(b"\r\n\r\n", 0, have)) < 0:
-            came = source.recv_into(self._view[have:])
+            came = source.recv_into(self._view[have:], min(_HEAD, _BUFFER - have))
             if not came:
                 raise Wrong("the connection was closed")
             have += came
@@ -88,18 +94,21 @@ class Line:
         if b"content-length" not in named:
             return len(rest) + self._to_the_end(source), False
         length = int(named[b"content-length"])
-        left = length - len(rest)
+        self._pass(source, length - len(rest))
+        return length, stays
+
+    def _pass(self, source: socket.socket, left: int) -> None:
+        """Takes so many bytes, which nobody looks at: the kernel counts them and need not copy them."""
         while left > 0:
-            came = source.recv_into(self._view, min(left, _BUFFER))
+            came = source.recv_into(self._view, min(left, _BUFFER), _COUNTED)
             if not came:
                 raise Wrong("the answer broke off")
             left -= came
-        return length, stays
 
     def _to_the_end(self, source: socket.socket) -> int:
         """An answer that ends with the connection."""
         size = 0
-        while came := source.recv_into(self._view):
+        while came := source.recv_into(self._view, _BUFFER, socket.MSG_TRUNC):
             size += came
         return size
 
@@ -116,11 +125,7 @@ class Line:
                 del data[: length + 2]
             else:
                 data.clear()
-                while left > 0:
-                    came = source.recv_into(self._view, min(left, _BUFFER))
-                    if not came:
-                        raise Wrong("the answer broke off")
-                    left -= came
+                self._pass(source, left)
             if not length:
                 return size
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from tests import prepared
@@ -50,6 +51,10 @@ if not DATABASE_URL:
     # Not SQLite's database in memory, which Django takes for tests: threads and processes share this one, and it
     # is to behave as it does in hospitals (WAL, locks).
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(HOME / "test.sqlite3")
+
+# How long one example takes says how busy the machine is, and nothing of what is promised.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 MISSING = {marker: peer for marker, peer in PEERS.items() if peer.missing()}
 LEFT_OUT = "left out without "

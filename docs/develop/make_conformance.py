@@ -27,6 +27,7 @@ from pydicom.datadict import dictionary_description
 
 from hozi import __version__
 from hozi.archive import commitment as held
+from hozi.archive import pictures
 from hozi.archive.exceptions import IN_WORDS
 from hozi.core.dicom import (
     charset,
@@ -45,7 +46,7 @@ from hozi.core.dimse import command as commands
 from hozi.core.dimse import negotiation, outbound, pdu, slots, status, terms, tls
 from hozi.core.pixels.decode import can_decode
 from hozi.core.pixels.transcode import NATIVE
-from hozi.doors.dicomweb import qido
+from hozi.doors.dicomweb import accept, qido
 from hozi.doors.dimse import commitment, echo, find, get, move, offer, server, session, store, suboperations, understand
 from hozi.jobs import queue
 from hozi.settings import Settings
@@ -177,6 +178,8 @@ def _values() -> dict[str, str]:
         "event_all": str(commitment.ALL_SUCCESSFUL),
         "event_failures": str(commitment.FAILURES_EXIST),
         "inline_bytes": str(json_dataset.INLINE_BYTES),
+        "most_alternatives": str(accept.MOST_ALTERNATIVES),
+        "htj2k": " and ".join(uid for uid in pictures.WIRE if uid != syntaxes.EXPLICIT_LITTLE),
         "first_pause": f"{queue.FIRST_PAUSE:g}",
         "longest_pause": f"{queue.LONGEST_PAUSE:g}",
         "private_information": uids.PRIVATE_INFORMATION_CREATOR_UID,

@@ -20,7 +20,7 @@ from hozi.archive import media
 from hozi.archive.arrived import Announced, Origin
 from hozi.archive.facts import SOP_CLASS_UID, SOP_INSTANCE_UID
 from hozi.archive.media import Found
-from hozi.archive.receive import NoRoom, Receipt, Receiver
+from hozi.archive.receive import Check, NoRoom, Receipt, Receiver
 from hozi.core.dicom import part10, scan, syntaxes, uids
 from hozi.core.errors import HoziError, Refused, Unreadable
 
@@ -91,14 +91,14 @@ def bring(
     return summary
 
 
-def take_one(found: Found, receiver: Receiver, origin: Origin) -> Seen:
-    """Takes in one file and says what became of it. Raises `NoRoom`."""
+def take_one(found: Found, receiver: Receiver, origin: Origin, check: Check | None = None) -> Seen:
+    """Takes in one file, if ``check`` lets it, and says what became of it. Raises `NoRoom`."""
     if found.open is None:
         return Seen(found.name, "refused", found.refusal)
     try:
         with found.open() as file:
-            return _receive(found.name, file, receiver, origin)
-    except (media.NotAnImage, Unreadable) as error:
+            return _receive(found.name, file, receiver, origin, check)
+    except (Refused, Unreadable) as error:
         return Seen(found.name, "refused", str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -108,12 +108,12 @@ def take_one(found: Found, receiver: Receiver, origin: Origin) -> Seen:
         return Seen(found.name, "refused", media.DAMAGED_ZIP)
 
 
-def _receive(name: str, file: BinaryIO, receiver: Receiver, origin: Origin) -> Seen:
+def _receive(name: str, file: BinaryIO, receiver: Receiver, origin: Origin, check: Check | None) -> Seen:
     header = media.header_of(file)
     announced = _announced(file, header)
     file.seek(header.dataset_offset)
     kind = part10.preamble_kind(header.preamble)
-    receipt = receiver.receive(announced, origin, media.pieces(file), preamble=kind)
+    receipt = receiver.receive(announced, origin, media.pieces(file), preamble=kind, check=check)
     reason = "" if receipt.reason is None else f"{receipt.reason.value}: {receipt.explanation}"
     return Seen(name, receipt.result.value, reason, receipt)
 

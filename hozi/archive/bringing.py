@@ -10,11 +10,11 @@ from collections.abc import Collection
 from typing import Final
 
 from hozi.accounts import authorise
-from hozi.accounts.authorise import Who
+from hozi.accounts.authorise import Scope, Who
 from hozi.archive.arrived import Announced, Origin
-from hozi.archive.facts import SOP_CLASS_UID, SOP_INSTANCE_UID
-from hozi.archive.receive import Receiver
-from hozi.core.dicom import encodings, part10, syntaxes, uids
+from hozi.archive.facts import MODALITY, SOP_CLASS_UID, SOP_INSTANCE_UID, Facts
+from hozi.archive.receive import Check, Receiver
+from hozi.core.dicom import encodings, names, part10, syntaxes, uids
 from hozi.core.errors import Refused
 from hozi.facilities import places
 
@@ -50,6 +50,31 @@ def facilities(who: Who) -> list[tuple[str, str]]:
     """Code and name of the facilities to which who asks may bring objects. Raises Denied without the permission."""
     codes: Collection[str] | None = authorise.facilities(who, PERMISSION)
     return [(place.code, place.name) for place in places.listed(codes)]
+
+
+def check_of(who: Who, facility: str) -> Check | None:
+    """What looks at each object whether who asks may bring it there: grants may be for one modality, for one's own
+    referrals, or for what has no name. None: whatever it is.
+    """
+    held = [entry.scope for entry in who.held if PERMISSION in entry.permissions and entry.scope.patient is None]
+    scopes = [scope for scope in held if scope.facility in ("", facility)]
+    if any(not scope.modality and scope.referring is None and not scope.deidentified for scope in scopes):
+        return None
+
+    def check(facts: Facts) -> None:
+        if not any(_covers(scope, facts) for scope in scopes):
+            raise Refused("You may not bring images of this kind")
+
+    return check
+
+
+def _covers(scope: Scope, facts: Facts) -> bool:
+    """Whether an object is one that the scope reaches; its facility is asked elsewhere."""
+    if scope.modality and scope.modality != facts.text(MODALITY):
+        return False
+    if scope.deidentified and not facts.identity_removed:
+        return False
+    return scope.referring is None or not {names.person(one) for one in scope.referring}.isdisjoint(facts.referrers())
 
 
 def _department(who: Who, facility: str) -> str:

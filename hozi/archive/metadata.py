@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -40,7 +40,7 @@ _SOME_PIECES: Final = 8
 _ROWS: Final = 500
 _SETTLED_SECONDS: Final = 8.0
 _NO_STAMPS: Final[Stamps] = (-1, -1)
-"""Of what is made of one object, for one answer."""
+"""Of what is made for one answer."""
 _AVAILABLE_SYNTAX: Final = 0x00083002
 _SOP_CLASS: Final = 0x00080016
 
@@ -142,8 +142,8 @@ def current(row: Series, base: str) -> Copy:
         found = metadata_copies.find(row.uid, fresh, base)
         if found is None:
             found, lasting = _made(row.uid, fresh, metadata_copies.asked_at(base))
-            if lasting:
-                metadata_copies.keep(found)
+            # What is not to last is made again for the next request, but for the pieces that were whole.
+            metadata_copies.keep(found if lasting else replace(found, stamps=_NO_STAMPS))
     return found
 
 
@@ -193,8 +193,10 @@ class _Making:
     def _piece(self) -> Piece:
         """A new piece, up to where one begins that can be used again."""
         those: list[Holding] = []
+        whole = True
 
         def texts() -> Iterator[bytes]:
+            nonlocal whole
             size = 0
             while len(those) < _MOST_TOGETHER and size < _PIECE_BYTES:
                 holding = self._next()
@@ -204,7 +206,7 @@ class _Making:
                     self._ahead.insert(0, holding)
                     return
                 text, lasting = _told(self._writer, holding, self._series, self._base)
-                self.lasting = self.lasting and lasting
+                whole = whole and lasting
                 data = text.encode()
                 size += len(data)
                 if those:
@@ -213,7 +215,8 @@ class _Making:
                 yield data
 
         part = Part.of(texts())
-        return Piece(those[0].sop_instance, len(those), _name(those), part)
+        self.lasting = self.lasting and whole
+        return Piece(those[0].sop_instance, len(those), _name(those) if whole else "", part)
 
     def _next(self) -> Holding | None:
         return self._ahead.pop(0) if self._ahead else next(self._holdings, None)

@@ -21,8 +21,8 @@ from typing import Any, Final, Literal
 from hozi.archive import kept
 from hozi.archive.fetch import Holding
 from hozi.archive.place import scratch
-from hozi.core.errors import HoziError, Refused
-from hozi.core.pixels.pool import TranscodeFailed, Workers
+from hozi.core.errors import HoziError, NotThere, Refused
+from hozi.core.pixels.pool import FrameMissing, TranscodeFailed, Workers
 from hozi.settings import HOZI
 
 _VERSION: Final = 1
@@ -90,7 +90,7 @@ class Values:
 def picture(holding: Holding, look: Look, presentation: Holding | None = None) -> Picture:
     """A picture of an object, as a presentation state wants it if one is given.
 
-    Raises `NoPicture`, `Unavailable` when too many are being made, `Missing`.
+    Raises `NoPicture`, `NotThere` when there is no such frame, `Unavailable` when too many are being made, `Missing`.
     """
     name = etag(holding, look, presentation)
     data = _once(holding, f"{name}.{look.kind}", {"look": look.told()}, presentation)
@@ -173,6 +173,8 @@ def _made(holding: Holding, request: dict[str, Any], presentation: Holding | Non
             asked["presentation"] = about
         try:
             return workers().fetch(asked)
+        except FrameMissing as error:
+            raise NotThere(str(error)) from None
         except TranscodeFailed as error:
             raise NoPicture(str(error)) from None
 

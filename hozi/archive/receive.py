@@ -119,7 +119,13 @@ class Receiver:
         self._flushing = ThreadPoolExecutor(HOZI.max_associations, "flush")
 
     def receive(
-        self, announced: Announced, origin: Origin, chunks: Iterable[bytes | memoryview], *, preamble: str = "empty"
+        self,
+        announced: Announced,
+        origin: Origin,
+        chunks: Iterable[bytes | memoryview],
+        *,
+        preamble: str = "empty",
+        check: Check | None = None,
     ) -> Receipt:
         """Takes in the dataset that ``chunks`` brings, and returns when its fate is durable.
 
@@ -128,7 +134,7 @@ class Receiver:
         Raises `NoRoom` and `TooLarge` (nothing is kept), and whatever ``chunks`` raises (likewise: the sender was
         told nothing, so it still has the object).
         """
-        return self.take(announced, origin, chunks, preamble=preamble)()
+        return self.take(announced, origin, chunks, preamble=preamble, check=check)()
 
     def take(
         self,

@@ -27,7 +27,7 @@ from hozi.archive.arrived import Origin
 from hozi.archive.bring import Seen
 from hozi.archive.models import ExceptionCase, Study, Upload
 from hozi.archive.place import volume
-from hozi.archive.receive import NoRoom, Receipt, Result
+from hozi.archive.receive import Check, NoRoom, Receipt, Result
 from hozi.core.errors import Changed, Refused, Unavailable
 from hozi.core.storage.volume import sync_folder
 from hozi.settings import HOZI
@@ -110,7 +110,7 @@ def take(who: Who, key: str, length: int, offset: int, pieces: Iterable[bytes], 
         here = _append(file, here, length, pieces)
         if here < length:
             return Standing(here)
-        fate = _receive(path, origin)
+        fate = _receive(path, origin, bringing.check_of(who, origin.facility))
         Upload.objects.update_or_create(
             person=person,
             key=key,
@@ -228,12 +228,12 @@ def _append(file: BinaryIO, here: int, length: int, pieces: Iterable[bytes]) -> 
 # What became of it -------------------------------------------------------------------------------------
 
 
-def _receive(path: Path, origin: Origin) -> Fate:
+def _receive(path: Path, origin: Origin, check: Check | None) -> Fate:
     counts = dict.fromkeys(bring.FATES, 0)
     whys: list[Why] = []
     studies: dict[str, None] = {}
     for found in media.handed_in(path):
-        seen = bring.take_one(found, bringing.receiver(), origin)
+        seen = bring.take_one(found, bringing.receiver(), origin, check)
         counts[seen.fate] += 1
         if seen.receipt is not None and seen.receipt.result is not Result.QUARANTINED:
             studies[seen.receipt.study] = None

@@ -228,7 +228,13 @@ def test_a_damaged_or_half_written_copy_is_made_again(counter: Counter) -> None:
     assert not (path.parent / ".new-killed").exists()
 
 
-def test_a_missing_file_is_told_by_what_is_known_and_not_for_good(counter: Counter) -> None:
+def test_a_missing_file_is_told_by_what_is_known_and_not_for_good(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "_MOST_TOGETHER", 1)
+    opened: list[str] = []
+    stored = fetch.Holding.stored
+    monkeypatch.setattr(fetch.Holding, "stored", lambda self: opened.append(self.sop_instance) or stored(self))
     bring(counter, *slices([1, 2]))
     key = StoredObject.objects.order_by("pk")[0].key
     with volume().local(key) as path:
@@ -236,6 +242,8 @@ def test_a_missing_file_is_told_by_what_is_known_and_not_for_good(counter: Count
         objects = told()
         assert value("SOPInstanceUID", objects) == [f"{SERIES}.1", f"{SERIES}.2"]
         assert value("InstanceNumber", objects) == [None, 2]
+        told()
+        assert opened == [f"{SERIES}.1", f"{SERIES}.2", f"{SERIES}.1"]
         path.with_suffix(".away").rename(path)
     assert value("InstanceNumber", told()) == [1, 2]
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hozi.archive import correct, kept, pictures
 from hozi.archive.fetch import Holding, holding
 from hozi.archive.pictures import Look, NoPicture
+from hozi.core.errors import NotThere
 from hozi.core.pixels import samples
 from hozi.core.pixels.decode import decode
 from hozi.settings import HOZI
@@ -102,7 +103,7 @@ def test_what_cannot_be_shown_says_why_and_is_tried_once(counter: Counter, tmp_p
     for _ in range(2):
         with pytest.raises(NoPicture, match="shorter"):
             pictures.picture(broken, Look())
-    with pytest.raises(NoPicture, match="frames"):
+    with pytest.raises(NotThere, match="frames"):
         pictures.values(broken, 7)
 
 
@@ -171,6 +172,20 @@ def test_the_frames_of_a_long_loop_are_found_without_reading_all_that_it_says_ag
 
     first = seconds(0)
     assert min(seconds(number) for number in (1, 1000, 2999)) < first / 5
+
+
+def test_the_room_for_what_is_kept_is_bounded(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "HOZI", HOZI.model_copy(update={"picture_cache_bytes": 40 * 4096}))
+    kept.clear(0)
+    monkeypatch.setattr(kept, "_LOOK_ROUND", 20)
+    for number in range(600):
+        kept.keep(f"{number * 7919 % 256:02x}{number:038x}.jpeg", b"x")
+    assert 20 < len(list(kept.folder().rglob("*.jpeg"))) < 400
+    monkeypatch.setattr(kept, "HOZI", HOZI.model_copy(update={"picture_cache_bytes": 0}))
+    kept.keep(f"{'ef' * 20}.jpeg", b"x")
+    assert kept.once(f"{'ef' * 20}.jpeg", lambda: b"made") == b"made"
+    assert not kept.path_of(f"{'ef' * 20}.jpeg").exists()
+    kept.clear(0)
 
 
 def test_a_corrected_window_is_another_picture(ramp: Holding) -> None:

@@ -125,6 +125,8 @@ class Viewer:
         self.page.set_default_timeout(15_000)
         self.network = self.visitor.context.new_cdp_session(self.page)
         self.network.send("Network.enable")
+        if phone:
+            self.network.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 5})
 
     @property
     def page(self) -> Page:
@@ -177,6 +179,15 @@ class Viewer:
         mouse.down()
         mouse.move(*end, steps=5)
         mouse.up()
+        self.frame()
+
+    def fingers(self, *steps: list[tuple[float, float]]) -> None:
+        """Fingers on a touch screen: where they are put down, and where they go; then they are taken away."""
+        for number, points in enumerate(steps):
+            told = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+            kind = "touchMove" if number else "touchStart"
+            self.network.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": told})
+        self.network.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         self.frame()
 
     def grey(self, pane: int = 0, column: float = SIDE / 2, row: float = SIDE / 2) -> int:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import Visitor, chromium
 from tests.doors.cli.test_serve import Archive
-from tests.journeys.quick_view import LEFT, RIGHT, SLICES, Viewer, studies, through, told, value
+from tests.journeys.quick_view import LEFT, RIGHT, SIDE, SLICES, SPACING, Viewer, studies, through, told, value
 from tests.people import PASSWORD
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(120)]
@@ -147,6 +147,10 @@ def test_measurements_are_those_of_the_phantom(place: Place) -> None:
     assert viewer.labels() == []
     viewer.press("ArrowUp", "Delete")
     assert len(viewer.labels()) == 3
+    # And without a pointer: a hundred of the screen's pixels to the right.
+    viewer.press("r", "r", "r", "l", "Enter", "Enter", *["ArrowRight"] * 10, "Enter", "Escape")
+    scale = min(viewer.box()["width"], viewer.box()["height"]) / SIDE
+    assert float(viewer.labels()[3].removesuffix(" mm")) == pytest.approx(100 / scale * SPACING, abs=0.3)
 
 
 def test_a_prior_beside_the_current_study_goes_along(place: Place) -> None:
@@ -277,6 +281,13 @@ def test_it_works_on_a_phone_and_keeps_nobody_out(place: Place) -> None:
     assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [viewer.page.locator(f".v-edge-{edge}").inner_text() for edge in "rblt"] == ["L", "P", "R", "A"]
     assert not viewer.visitor.barriers()
+    # One finger leafs, two zoom.
+    viewer.fingers([(200, 300)], [(200, 340)], [(200, 400)])
+    assert viewer.place()[0] > 3
+    before = float(viewer.corner("bl").rpartition("\n")[2].split()[0])
+    viewer.fingers([(150, 300), (250, 300)], [(125, 300), (275, 300)], [(100, 300), (300, 300)])
+    assert float(viewer.corner("bl").rpartition("\n")[2].split()[0]) == pytest.approx(2 * before, abs=3)
+    viewer.press("0", "Home")
     viewer.press("r")
     assert [viewer.page.locator(f".v-edge-{edge}").inner_text() for edge in "rblt"] == ["A", "L", "P", "R"]
     viewer.press("?")

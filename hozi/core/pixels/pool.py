@@ -26,6 +26,10 @@ class TranscodeFailed(HoziError):
     """A dataset could not be turned into something else; the text says why, without patient data."""
 
 
+class FrameMissing(TranscodeFailed):
+    """The object has no frame of the number that was asked for."""
+
+
 class Workers:
     """Some worker processes, started when they are needed; any number of threads may use them.
 
@@ -86,7 +90,7 @@ class Workers:
         finally:
             self._places.put(worker)
         if "error" in answer:
-            raise TranscodeFailed(answer["error"])
+            raise (FrameMissing if answer.get("no_frame") else TranscodeFailed)(answer["error"])
         return result
 
     def close(self) -> None:

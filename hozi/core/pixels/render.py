@@ -109,7 +109,8 @@ def shown(image: Image, index: int, found: Samples, window: Window | None = None
         return samples.rgb(found, image.layout)
     if found.photometric == "PALETTE COLOR":
         return tables.painted(found.pixels, image.head, image.layout)
-    return told.grey(image, index, found.photometric, window).shown(found.pixels, image.layout)
+    grey = told.grey(image, index, found.photometric, window).shown(found.pixels, image.layout)
+    return told.coloured(image, index, found.pixels, grey)
 
 
 def _cine(image: Image, wish: Wish, presentation: Stored | None) -> bytes:

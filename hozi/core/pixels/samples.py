@@ -30,6 +30,10 @@ _SHUTTER_SHAPE: Final = 0x00181600
 _MOST_PIXELS: Final = 1 << 29
 
 
+class NoFrame(Unreadable):
+    """The object has no frame of that number."""
+
+
 class Samples(NamedTuple):
     """One frame: an array of (rows, columns) or (rows, columns, 3), and what its numbers mean."""
 
@@ -149,7 +153,7 @@ class Image:
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.layout.frames:
-            raise Unreadable(f"The object has {self.layout.frames} frames, and not the one that was asked for.")
+            raise NoFrame(f"The object has {self.layout.frames} frames, and not the one that was asked for.")
 
     def _found(self) -> list[list[frames.Fragment]]:
         head = self.head

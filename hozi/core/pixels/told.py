@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hozi.core.dicom.keys import tag_of
-from hozi.core.pixels import tables
+from hozi.core.pixels import samples, tables
 from hozi.core.pixels.decode import Layout
 from hozi.core.pixels.grey import FUNCTIONS, Grey, Window
 from hozi.core.pixels.samples import Image
 from hozi.core.pixels.tables import Lut
 from hozi.core.pixels.tree import Tree
+
+Array = NDArray[Any]
 
 _CENTER: Final = tag_of("WindowCenter")
 _WIDTH: Final = tag_of("WindowWidth")
@@ -28,6 +33,8 @@ _SHARED: Final = tag_of("SharedFunctionalGroupsSequence")
 _PER_FRAME: Final = tag_of("PerFrameFunctionalGroupsSequence")
 _TRANSFORMATION: Final = tag_of("PixelValueTransformationSequence")
 _FRAME_VOI: Final = tag_of("FrameVOILUTSequence")
+_PIXEL_PRESENTATION: Final = tag_of("PixelPresentation")
+_FRAME_TYPES: Final = (tag_of("CTImageFrameTypeSequence"), tag_of("MRImageFrameTypeSequence"))
 _MEASURES: Final = tag_of("PixelMeasuresSequence")
 _DOSE_SCALING: Final = tag_of("DoseGridScaling")
 _SEGMENTATION: Final = tag_of("SegmentationType")
@@ -102,6 +109,22 @@ def grey(image: Image, index: int, photometric: str, window: Window | None = Non
         inverse=shape == "INVERSE" or (photometric == "MONOCHROME1" and shape != "IDENTITY"),
         padding=None if image.is_float else padding(head, layout),
     )
+
+
+def coloured(image: Image, index: int, pixels: Array, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The grey picture, in colour where a supplemental palette says so: from its first value on (PS3.3 §C.7.6.19)."""
+    head = image.head
+    if head.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED") or not tables.has_palette(head) or image.is_float:
+        return grey
+    kinds = [item for macro in _FRAME_TYPES if (item := group(head, index, macro)) is not None]
+    if any(item.text(_PIXEL_PRESENTATION) == "MONOCHROME" for item in kinds):
+        return grey
+    first, colours = tables.palette(head, signed=image.layout.signed)
+    stored = samples.stored(pixels, image.layout)
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    there = stored >= first
+    picture[there] = colours[np.minimum(stored[there].astype(np.int64) - first, len(colours) - 1)]
+    return picture
 
 
 def aspect(head: Tree, index: int = 0) -> float:

@@ -48,7 +48,9 @@ def _work(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     try:
         result = _done(request)
     except Unreadable as error:
-        return {"error": str(error)}, b""
+        from hozi.core.pixels.samples import NoFrame
+
+        return {"error": str(error), "no_frame": isinstance(error, NoFrame)}, b""
     except MemoryError:
         return {"error": "Decoding takes more memory than is allowed."}, b""
     except OSError as error:

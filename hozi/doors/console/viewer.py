@@ -95,7 +95,7 @@ SCRIPTS: Final = tuple(
     f"viewer/{name}.js"
     for name in (
         *("main", "page", "link", "decode", "frames", "geometry", "paint", "pane", "texts", "measure", "hands"),
-        *("stack", "stage", "strip", "cine", "tools", "special", "marks"),
+        *("stack", "stage", "strip", "cine", "tools", "special", "marks", "cross"),
     )
 )
 """The modules that the viewer begins with: the browser asks for all at once."""

@@ -86,6 +86,7 @@ def keys() -> list[Line]:
         Line(("←", "→"), _("series before, series behind")),
         Line(("w", "s", "z", "m"), _("dragging: window, leaf, zoom, move")),
         Line(("l", "a", "e", "p"), _("length, angle, ellipse, value")),
+        Line(("Enter", "↑↓←→"), _("measure without a pointer: set a point, go to the next")),
         Line(("Del",), _("remove a measurement")),
         Line(("1", "…", "9"), _("window of the list")),
         Line(("[", "]", "{", "}"), _("narrower, wider, lower, higher window")),

@@ -37,6 +37,7 @@ _ADDRESS: Final = re.compile(r"/dicom-web/studies(?:/[^/]+)?/?")
 #: Failure reasons (PS3.18 table I.2-2, PS3.4 table B.2-1).
 PROCESSING_FAILURE: Final = 0x0110
 DUPLICATE: Final = 0x0111
+NOT_AUTHORISED: Final = 0x0124
 OUT_OF_RESOURCES: Final = 0xA700
 CONTRADICTION: Final = 0xA900
 OTHER_STUDY: Final = 0xA901
@@ -59,6 +60,10 @@ def register() -> None:
 def streams_in(method: str, path: str) -> bool:
     """Whether this is a request whose body brings objects, of any size."""
     return method == "POST" and _ADDRESS.fullmatch(path) is not None
+
+
+class OtherStudy(Refused):
+    """An object of another study than the one in the address."""
 
 
 @dataclass(slots=True)
@@ -85,7 +90,9 @@ class _Brought:
 def _reason(error: BaseException) -> int:
     if isinstance(error, NoRoom | TooLarge):
         return OUT_OF_RESOURCES
-    return OTHER_STUDY if isinstance(error, Refused) else PROCESSING_FAILURE
+    if isinstance(error, OtherStudy):
+        return OTHER_STUDY
+    return NOT_AUTHORISED if isinstance(error, Refused) else PROCESSING_FAILURE
 
 
 def store(request: Request) -> Response:
@@ -94,7 +101,7 @@ def store(request: Request) -> Response:
     parts = _parts(request)
     origin = bringing.origin(request.who, next(iter(request.asked("facility")), ""), source="stow")
     settling = Settling()
-    taking = _Taking(bringing.receiver(), origin, settling, _only(request.names.get("study", "")))
+    taking = _Taking(bringing.receiver(), origin, settling, _check(request, origin))
     brought: list[_Brought] = []
     broken: HoziError | None = None
     try:
@@ -120,14 +127,16 @@ def _broken(error: HoziError, kept: int) -> HoziError:
     return exchange.TooLarge(told) if isinstance(error, exchange.TooLarge) else Malformed(told)
 
 
-def _only(study: str) -> Check | None:
-    """A check that an object belongs to the study in the address."""
-    if not study:
-        return None
+def _check(request: Request, origin: Origin) -> Check:
+    """A check that an object belongs to the study in the address, and is one that who asks may bring."""
+    study = request.names.get("study", "")
+    may = bringing.check_of(request.who, origin.facility)
 
     def check(facts: Facts) -> None:
-        if facts.study != study:
-            raise Refused("The object belongs to another study than the one in the address")
+        if study and facts.study != study:
+            raise OtherStudy("The object belongs to another study than the one in the address")
+        if may is not None:
+            may(facts)
 
     return check
 

@@ -180,6 +180,17 @@ def test_segmented_palettes_are_written_out(show: Any) -> None:
     assert np.array_equal(shown[:32], np.arange(32) * 8) and (shown[32:] == 255).all()
 
 
+def test_a_supplemental_palette_colours_the_values_from_its_first_one_on(show: Any) -> None:
+    told: dict[str, Any] = {"PixelPresentation": "COLOR"}
+    for place, colour in enumerate(("Red", "Green", "Blue")):
+        told[f"{colour}PaletteColorLookupTableDescriptor"] = [2, 60, 16]
+        told[f"{colour}PaletteColorLookupTableData"] = np.array([10 + place, 200 + place], "<u2").tobytes()
+        told[f"{colour}PaletteColorLookupTableData"] = (np.array([10 + place, 200 + place], "<u2") * 256).tobytes()
+    shown = show(image(**told)).reshape(-1, 3)
+    assert np.array_equal(shown[:60], np.arange(60)[:, None].repeat(3, axis=1))
+    assert shown[60:].tolist() == [[10, 11, 12], [200, 201, 202], [200, 201, 202], [200, 201, 202]]
+
+
 # What lies over it ------------------------------------------------------------------------------------
 
 

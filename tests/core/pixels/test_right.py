@@ -81,7 +81,14 @@ def by_pydicom(row: Row) -> Array:
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         colours = apply_color_lut(pixels, dataset)
         return (colours >> 8 if colours.dtype.itemsize > 1 else colours).astype(int)
-    return _grey(pixels, _about(dataset, index), whole=image.layout.bits_allocated == 1)
+    grey = _grey(pixels, _about(dataset, index), whole=image.layout.bits_allocated == 1)
+    if dataset.get("PixelPresentation") == "COLOR" and "RedPaletteColorLookupTableDescriptor" in dataset:
+        where = pixels >= dataset.RedPaletteColorLookupTableDescriptor[1]
+        grey = np.repeat(grey[..., None], 3, axis=2)
+        palette = Dataset()
+        palette.update({element.tag: element for element in dataset if 0x00281100 <= element.tag < 0x00281300})
+        grey[where] = apply_color_lut(pixels, palette)[where] >> 8
+    return grey
 
 
 def _about(dataset: Dataset, index: int) -> Dataset:
@@ -189,6 +196,8 @@ def difference(row: Row) -> str:
             window = next(iter(told.windows(image.head, index)), None) or (values.mean(), np.ptp(values), "LINEAR")
         try:
             theirs, ours = by_dcmtk(row, window), picture(row, window)
+            if ours.ndim > theirs.ndim:  # it does not know supplemental palettes
+                ours = told.grey(image, index, frame.photometric, window).shown(frame.pixels, image.layout).astype(int)
         except ValueError:
             return "nobody else shows it"
     if theirs.ndim == 3 and ours.ndim == 2:

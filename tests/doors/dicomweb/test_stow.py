@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from hozi.accounts.models import Grant
 from hozi.archive import bringing, place, receive
 from hozi.archive.models import ExceptionCase, Instance, StoredObject
 from hozi.settings import HOZI
@@ -218,3 +219,13 @@ def test_only_whoever_may_store_stores_and_at_their_own_facility(calls: Call, ho
     unsaid = send(everywhere, file_bytes(image()))
     assert (unsaid.status, unsaid.json()["field"]) == (400, "facility")
     assert send(everywhere, file_bytes(image()), query={"facility": "MAIN"}).status == 200
+
+
+def test_whoever_may_bring_one_modality_only_brings_no_other(sender: Caller) -> None:
+    Grant.objects.filter(person=sender.person).update(modality="MR")
+    one, other = image(Modality="MR"), image(Modality="CT")
+    answer = send(sender, file_bytes(one), file_bytes(other))
+    assert answer.status == 202
+    assert told(answer, STORED) == [(one.SOPInstanceUID, 0)]
+    assert told(answer, FAILED) == [(other.SOPInstanceUID, 0x0124)]
+    assert Instance.objects.count() == 1

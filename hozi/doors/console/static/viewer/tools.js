@@ -1,6 +1,7 @@
 // What can be done, by button and by key; and what stands in the menus.
 import { choose, hands, windowBy } from "./hands.js";
 import * as cine from "./cine.js";
+import * as cross from "./cross.js";
 import * as marks from "./marks.js";
 import * as measure from "./measure.js";
 import { find, make, on, say, told } from "./page.js";
@@ -183,7 +184,8 @@ function pressed() {
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog, [popover]:popover-open")) return;
   if (event.target.closest("button, a, summary") && [" ", "Enter"].includes(event.key)) return;
-  if (/^[1-9]$/.test(event.key)) preset(Number(event.key) - 1);
+  if (cross.taken(pane(), event)) event.preventDefault();
+  else if (/^[1-9]$/.test(event.key)) preset(Number(event.key) - 1);
   else {
     const name = (event.shiftKey && SHIFTED[event.key]) || KEYS[event.key];
     if (!name) return;
