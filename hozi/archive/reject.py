@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from hozi.accounts.authorise import Who, check, reach
+from hozi.accounts.authorise import Who, check, home, reach
 from hozi.archive import reach as reaching
 from hozi.archive.models import Instance, Rejection, Series, Study
 from hozi.archive.stamp import fresh
@@ -139,10 +139,13 @@ def undo(who: Who, number: int) -> None:
 
 
 def lines(who: Who) -> list[Line]:
-    """The rejections in force that who asks may take back, the latest first, at most some hundred."""
+    """The rejections in force that who asks may take back, the latest first, at most some hundred; a recorded query."""
     reached = reaching.studies(reach(who, PERMISSION), "hidden__", rejected=True)
     rows = Rejection.objects.filter(reached, undone_at=None).select_related("hidden__patient").order_by("-made_at")
-    return [_line(made, made.hidden) for made in rows[:_MOST] if made.hidden is not None]
+    found = [_line(made, made.hidden) for made in rows[:_MOST] if made.hidden is not None]
+    detail = {"level": "STUDY", "keys": {"rejected": "yes"}, "matches": len(found)}
+    record(Entry(Code.QUERY, "E", who.actor, address=who.address, facility=home(who), detail=detail))
+    return found
 
 
 def _line(made: Rejection, study: Study) -> Line:
