@@ -38,7 +38,7 @@ def nothing_outside_appears(folder: Path) -> Iterator[None]:
     yield
     assert sorted(path for path in folder.rglob("*") if "journals" not in path.parts) == before
     assert {path.name for path in HOZI.storage.iterdir() if path.is_dir()} <= {
-        *("objects", "incoming", "scratch", "run", "keys", "cache"),
+        *("objects", "incoming", "scratch", "metadata", "uploads", "run", "keys", "cache"),
     }
 
 
