@@ -119,16 +119,16 @@ def test_the_banner_has_a_link_for_the_first_administrator(tmp_path: Path) -> No
         process.communicate(timeout=SECONDS)
 
 
-def test_it_holds_no_more_connections_to_the_database_than_it_has_threads(serve: Start, own_database: str) -> None:
-    if not own_database.startswith("postgresql"):
+def test_it_holds_no_more_connections_to_the_database_than_it_has_threads(serve: Start, empty_database: str) -> None:
+    if not empty_database.startswith("postgresql"):
         pytest.skip("not meant for SQLite: it has no connections that others could run out of")
     import psycopg
 
-    facts = {"HOZI_DATABASE_URL": own_database, "HOZI_HTTP_WORKERS": "2", "HOZI_HTTP_THREADS": "3"}
+    facts = {"HOZI_DATABASE_URL": empty_database, "HOZI_HTTP_WORKERS": "2", "HOZI_HTTP_THREADS": "3"}
     served = serve(**facts)
     with ThreadPoolExecutor(24) as pool:
         assert set(pool.map(lambda _: served.ask("GET", "/readyz").status, range(240))) == {200}
-    with psycopg.connect(own_database) as connection:
+    with psycopg.connect(empty_database) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchone()
