@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import warnings
 from io import BytesIO
@@ -180,9 +181,10 @@ def test_damaged_datasets_are_told_or_refused_and_nothing_else(data: st.DataObje
     cut = bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
     for syntax in (EXPLICIT, IMPLICIT, BIG):
         try:
-            written(cut, syntax)
+            told = written(cut, syntax)
         except Unreadable:
             continue
+        assert all(re.fullmatch("[0-9A-F]{8}", tag) and len(element["vr"]) == 2 for tag, element in told.items())
 
 
 # Beside pydicom --------------------------------------------------------------------------------------------
